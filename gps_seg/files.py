@@ -1,0 +1,95 @@
+"""Reading and writing tensor files: never half a file, never a pickle that runs code."""
+
+import os
+import tempfile
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from pickle import UnpicklingError
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+# Where the training frameworks of the field keep the weights inside a checkpoint.
+WRAPPER_KEYS = ('state_dict', 'model', 'model_state_dict')
+
+
+def write_atomically(path: str | Path, write: Callable[[Path], None]) -> None:
+    """Let `write` fill a temporary file beside `path`, then rename it onto `path`.
+
+    An interruption leaves either the old file or the new one, never a mixture.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f'.{path.name}.', suffix='.tmp')
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        write(temporary)
+        # mkstemp makes files private; a result file gets the permissions of any other new file.
+        umask = os.umask(0)
+        os.umask(umask)
+        temporary.chmod(0o666 & ~umask)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def save_tensors(
+    path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]
+) -> None:
+    """Write named tensors and string metadata as one `.safetensors` file, atomically."""
+    contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    write_atomically(path, lambda temporary: save_file(contiguous, temporary, dict(metadata)))
+
+
+def load_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Read a `.safetensors` file. Returns its tensors (on the CPU) and its metadata.
+
+    Raises FileNotFoundError where there is none, ValueError where it is not intact.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f'no file {path}')
+    try:
+        with safe_open(path, framework='pt') as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            return tensors, file.metadata() or {}
+    except SafetensorError as error:
+        raise ValueError(
+            f'{path} is not a complete safetensors file ({error}); it was cut off or is of '
+            'another format: fetch or write it again'
+        ) from error
+
+
+def read_weights(path: str | Path) -> dict[str, Tensor]:
+    """Read a state dict from `.safetensors`, `.pth` or `.pt`, on the CPU.
+
+    Checkpoints that wrap the weights (`state_dict`, `model`, ...) are unwrapped. Pickles are read
+    with `weights_only=True`, so that a file from elsewhere cannot run code.
+
+    Raises FileNotFoundError where there is none, ValueError where the file is damaged or holds
+    something other than named tensors.
+    """
+    path = Path(path)
+    if path.suffix == '.safetensors':
+        return load_tensors(path)[0]
+    if not path.is_file():
+        raise FileNotFoundError(f'no file {path}')
+    try:
+        content = torch.load(path, map_location='cpu', weights_only=True)
+    except (UnpicklingError, RuntimeError, EOFError, zipfile.BadZipFile) as error:
+        raise ValueError(
+            f'{path} cannot be read as weights alone: it is damaged, or a pickle of more than '
+            f'tensors, which is not run here. Save its state dict as .safetensors first. ({error})'
+        ) from error
+    for key in WRAPPER_KEYS:
+        if isinstance(content, dict) and isinstance(content.get(key), dict):
+            content = content[key]
+    if not isinstance(content, dict) or not all(
+        isinstance(value, Tensor) for value in content.values()
+    ):
+        raise ValueError(f'{path} does not hold a state dict (names and tensors)')
+    return content
