@@ -14,7 +14,7 @@ from gps_seg.selection.packing import pack_columns, unpack_columns
 FORMAT = 'gps_seg.selection/1'
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Entries:
     """Entries of one weight, seen as a (neurons, inputs) matrix.
 
@@ -82,7 +82,7 @@ def neuron_matrix(weight: Tensor, transposed_groups: int = 0) -> Tensor:
     return grouped.transpose(1, 2).flatten(0, 1).flatten(1)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Selection(Mapping[str, Entries]):
     """The selected entries of each weight, by the parameter's name, and how they were chosen.
 
@@ -105,6 +105,11 @@ class Selection(Mapping[str, Entries]):
     def num_entries(self) -> int:
         """How many weight entries are selected in all."""
         return sum(entries.num for entries in self.entries.values())
+
+    def described(self, **provenance: object) -> 'Selection':
+        """The same entries with more said of how they were chosen."""
+        more = {key: str(value) for key, value in provenance.items()}
+        return Selection(self.entries, {**self.provenance, **more})
 
     def overlap(self, other: 'Selection') -> float:
         """Jaccard index of two selections over the same model, in [0, 1]."""

@@ -1,0 +1,43 @@
+"""What every fine-tuning method offers to the hook that runs it."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from torch import Tensor, nn
+
+from gps_seg.selection.selection import Selection
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """The training images, for methods that look at them before training.
+
+    batches: contrastive batches, each a sequence of micro-batches of the caller's own kind.
+    embed: micro-batch -> embeddings (n, D), labels (n,) int64.
+    progress: called with the number of batches done and the batch's loss.
+    """
+
+    batches: Iterable[Sequence[Any]]
+    embed: Callable[[Any], tuple[Tensor, Tensor]]
+    progress: Callable[[int, float], None] | None = None
+
+
+class Method(Protocol):
+    """A way to fine-tune a model.
+
+    needs_data: whether `prepare` looks at training images.
+    """
+
+    needs_data: bool
+
+    def prepare(self, model: nn.Module, data: TrainingData | None) -> Selection:
+        """Choose what is trained and change the model in place so that only that is.
+
+        Returns the selected entries (none for a method that trains only whole tensors).
+        """
+        ...
+
+    def restore(self, model: nn.Module, selection: Selection) -> None:
+        """Change the model as `prepare` did, with the selection that it returned."""
+        ...

@@ -1,0 +1,72 @@
+"""The parts of a model that the methods treat differently.
+
+A model may say what its parts are: `backbone_modules`, the names of the modules that are tuned
+sparsely; `head_modules`, those that every method trains whole; `fresh_names`, the tensors that no
+weight file filled. A model that says nothing is all backbone.
+"""
+
+from collections.abc import Sequence
+
+from torch import nn
+from torch.nn.modules.batchnorm import _NormBase
+
+from gps_seg.selection.scores import SelectableWeight, selectable_weights
+
+NORMS = (_NormBase, nn.LayerNorm, nn.GroupNorm, nn.LocalResponseNorm, nn.RMSNorm)
+# LayerScale of timm and MMPretrain; Swin's table of relative positions.
+SCALES_AND_TABLES = ('gamma', 'gamma_1', 'gamma_2', 'relative_position_bias_table')
+
+
+def _under(name: str, modules: Sequence[str]) -> bool:
+    return any(name == module or name.startswith(f'{module}.') for module in modules)
+
+
+def head_names(model: nn.Module) -> set[str]:
+    """Names of the parameters of the head."""
+    heads = getattr(model, 'head_modules', ())
+    return {name for name, _ in model.named_parameters() if _under(name, heads)}
+
+
+def fresh_names(model: nn.Module) -> set[str]:
+    """Names of the parameters that no weight file filled: every method trains them whole."""
+    fresh = getattr(model, 'fresh_names', frozenset())
+    return {name for name, _ in model.named_parameters() if name in fresh}
+
+
+def backbone_names(model: nn.Module) -> set[str]:
+    """Names of the parameters that came from a file and belong to the backbone."""
+    backbone = getattr(model, 'backbone_modules', ())
+    names = {
+        name for name, _ in model.named_parameters() if not backbone or _under(name, backbone)
+    }
+    return names - head_names(model) - fresh_names(model)
+
+
+def backbone_weights(model: nn.Module) -> list[SelectableWeight]:
+    """The weights of the backbone that entries can be selected from."""
+    names = backbone_names(model)
+    return [weight for weight in selectable_weights(model) if weight.name in names]
+
+
+def backbone_biases(model: nn.Module) -> set[str]:
+    """Names of the biases of the backbone, without those of normalisation layers.
+
+    A normalisation layer is known by its class or by 'norm' in its name, as in the published code:
+    SAM's own LayerNorm2d in the neck is neither, so that its biases count (512 entries in ViT-B).
+    """
+    names = backbone_names(model)
+    found = set()
+    for path, module in model.named_modules():
+        if isinstance(module, NORMS) or 'norm' in path:
+            continue
+        for name, _ in module.named_parameters(recurse=False):
+            full = f'{path}.{name}' if path else name
+            if (name == 'bias' or name.endswith('_bias')) and full in names:
+                found.add(full)
+    return found
+
+
+def scales_and_tables(model: nn.Module) -> set[str]:
+    """Names of the LayerScale vectors and relative-position tables of the backbone."""
+    names = backbone_names(model)
+    return {name for name in names if name.rpartition('.')[2] in SCALES_AND_TABLES}

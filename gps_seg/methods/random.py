@@ -1,0 +1,28 @@
+"""The control that every selection must beat."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import nn
+
+from gps_seg.methods.method import TrainingData
+from gps_seg.methods.selective import train_selected, weights_to_select
+from gps_seg.selection import Selection, neuron, random
+
+
+@dataclass(frozen=True)
+class Random:
+    """As many entries per neuron as GPS, drawn at random; everything else as in GPS."""
+
+    k: int = 1
+    seed: int = 0
+    needs_data: ClassVar[bool] = False
+
+    def prepare(self, model: nn.Module, data: TrainingData | None) -> Selection:
+        scores = random(weights_to_select(model), seed=self.seed)
+        selection = neuron(scores, k=self.k).described(criterion='random', seed=self.seed)
+        self.restore(model, selection)
+        return selection
+
+    def restore(self, model: nn.Module, selection: Selection) -> None:
+        train_selected(model, selection)

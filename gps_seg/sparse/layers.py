@@ -1,0 +1,192 @@
+"""Layers of which only selected weight entries are trained, under the keys of the base layer.
+
+A layer is converted by giving it a subclass of its own class. The frozen weight stays where it
+was and always holds the tuned values; a compact parameter `<weight>_values` is what an optimizer
+sees. Reading `layer.weight`, by its own forward or by anybody else's (`nn.MultiheadAttention` reads
+its projection's weight, Swin-V2 its qkv's), yields the weight with the gradient led to the compact
+parameter, so no forward can bypass the training.
+"""
+
+import functools
+import weakref
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.optimizer import register_optimizer_step_post_hook
+
+from gps_seg.selection.selection import Entries
+from gps_seg.sparse.functional import column_sliced_linear, gathered_gradient
+
+# Above this share of touched input columns, slicing the input costs more than it saves.
+MAX_COLUMN_SHARE = 0.75
+
+
+class SparseLayer:
+    """What a converted layer adds to its own class (always mixed with an `nn.Module`)."""
+
+    base_class: type[nn.Module]
+    sparse_weights: tuple[str, ...]
+    _parameters: dict[str, nn.Parameter | None]
+    _buffers: dict[str, Tensor | None]
+
+    def _save_to_state_dict(self, destination: dict, prefix: str, keep_vars: bool) -> None:
+        super()._save_to_state_dict(destination, prefix, keep_vars)  # type: ignore[misc]
+        for name in self.sparse_weights:
+            del destination[f'{prefix}{name}_values']
+
+    def _load_from_state_dict(
+        self,
+        state_dict: dict,
+        prefix: str,
+        local_metadata: dict,
+        strict: bool,
+        missing_keys: list[str],
+        unexpected_keys: list[str],
+        error_msgs: list[str],
+    ) -> None:
+        super()._load_from_state_dict(  # type: ignore[misc]
+            state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
+        )
+        for name in self.sparse_weights:
+            if strict:
+                missing_keys.remove(f'{prefix}{name}_values')
+            read_back_weight(self, name)
+
+
+def _weight_property(name: str) -> property:
+    def get(layer: SparseLayer) -> Tensor:
+        weight = up_to_date_weight(layer, name)
+        if not torch.is_grad_enabled():
+            return weight
+        values, index = layer._parameters[f'{name}_values'], layer._buffers[f'{name}_index']
+        assert values is not None and index is not None
+        return gathered_gradient(weight, values, index)
+
+    return property(get)
+
+
+def _sliced_forward(layer: Any, input: Tensor) -> Tensor:
+    weight = up_to_date_weight(layer, 'weight')
+    if not torch.is_grad_enabled():
+        return nn.functional.linear(input, weight, layer.bias)
+    return column_sliced_linear(
+        input, weight, layer.bias, layer.weight_values, layer.weight_columns, layer.weight_places
+    )
+
+
+@functools.cache
+def sparse_class(base: type[nn.Module], names: tuple[str, ...], sliced: bool) -> type[nn.Module]:
+    """The class of a converted `base` layer whose weights `names` are trained sparsely."""
+    body: dict[str, Any] = {name: _weight_property(name) for name in names}
+    body |= {'base_class': base, 'sparse_weights': names, '__module__': __name__}
+    if sliced:
+        body['forward'] = _sliced_forward
+    return type(f'Sparse{base.__name__}', (SparseLayer, base), body)
+
+
+def convert_layer(layer: nn.Module, selected: dict[str, Entries]) -> None:
+    """Give a layer, in place, the sparse class for its selected weights.
+
+    selected: the entries of each weight by its name within the layer. Values are kept in fp32 even
+    where the weight has a lower precision, so that small steps are not lost.
+    """
+    for name, entries in selected.items():
+        weight = layer._parameters[name]
+        assert weight is not None
+        weight.requires_grad_(False)
+        index = entries.storage_index().to(weight.device)
+        precise = torch.promote_types(weight.dtype, torch.float32)
+        values = nn.Parameter(torch.take(weight.detach(), index).to(precise))
+        layer.register_parameter(f'{name}_values', values)
+        layer.register_buffer(f'{name}_index', index, persistent=False)
+    sliced = False
+    if type(layer).forward is nn.Linear.forward and set(selected) == {'weight'}:
+        columns, position = selected['weight'].columns.unique(return_inverse=True)
+        sliced = len(columns) <= MAX_COLUMN_SHARE * selected['weight'].num_inputs
+        if sliced:
+            weight = layer._parameters['weight']
+            assert weight is not None
+            places = selected['weight'].rows() * len(columns) + position
+            layer.register_buffer('weight_columns', columns.to(weight.device), persistent=False)
+            layer.register_buffer('weight_places', places.to(weight.device), persistent=False)
+    layer.__class__ = sparse_class(type(layer), tuple(selected), sliced)
+    for name in selected:
+        _follow(layer, name)
+
+
+def restore_layer(layer: nn.Module) -> None:
+    """Turn a converted layer back into its base class; its weights keep the tuned values."""
+    assert isinstance(layer, SparseLayer)
+    names, base = layer.sparse_weights, layer.base_class
+    for name in names:
+        write_back_weight(layer, name)
+    layer.__class__ = base
+    for name in names:
+        del layer._parameters[f'{name}_values']
+        for buffer in (f'{name}_index', f'{name}_columns', f'{name}_places'):
+            layer._buffers.pop(buffer, None)
+            layer._non_persistent_buffers_set.discard(buffer)
+        layer.__dict__.pop(f'_{name}_seen', None)
+
+
+def write_back_weight(layer: SparseLayer, name: str) -> None:
+    """Write the compact values into the weight."""
+    weight, values = layer._parameters[name], layer._parameters[f'{name}_values']
+    index = layer._buffers[f'{name}_index']
+    assert weight is not None and values is not None and index is not None
+    with torch.no_grad():
+        weight.put_(index, values.detach().to(weight.dtype))
+    _remember(layer, name)
+
+
+def read_back_weight(layer: SparseLayer, name: str) -> None:
+    """Take the compact values from the weight, after something else has written it."""
+    weight, values = layer._parameters[name], layer._parameters[f'{name}_values']
+    index = layer._buffers[f'{name}_index']
+    assert weight is not None and values is not None and index is not None
+    with torch.no_grad():
+        values.copy_(torch.take(weight, index))
+    _remember(layer, name)
+
+
+def up_to_date_weight(layer: SparseLayer, name: str) -> nn.Parameter:
+    """The weight itself, after writing back values that were changed outside an optimizer."""
+    weight, values = layer._parameters[name], layer._parameters[f'{name}_values']
+    assert weight is not None and values is not None
+    seen = getattr(layer, f'_{name}_seen')
+    if seen[0] != id(values):
+        # A deep copy: its weight and values are copies of a consistent pair.
+        _follow(layer, name)
+    elif seen[1] != values._version:
+        write_back_weight(layer, name)
+    return weight
+
+
+def _remember(layer: Any, name: str) -> None:
+    values = layer._parameters[f'{name}_values']
+    setattr(layer, f'_{name}_seen', (id(values), values._version))
+
+
+def _follow(layer: Any, name: str) -> None:
+    """Write the values back after every step of whichever optimizer holds them."""
+    _register_step_hook()
+    layer._parameters[f'{name}_values']._sparse_layer = weakref.ref(layer), name
+    _remember(layer, name)
+
+
+@functools.cache
+def _register_step_hook() -> None:
+    # One hook for all optimizers: also those that write through `.data`, which no version counter
+    # shows, keep `state_dict()` and everything else that reads the weights exact after each step.
+    register_optimizer_step_post_hook(_after_step)
+
+
+def _after_step(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+    for group in optimizer.param_groups:
+        for parameter in group['params']:
+            reference, name = getattr(parameter, '_sparse_layer', (None, ''))
+            layer = reference() if reference is not None else None
+            if layer is not None and layer._parameters.get(f'{name}_values') is parameter:
+                write_back_weight(layer, name)
