@@ -1,1 +1,22 @@
-""""""
+"""Data sets of images and masks; importing this registers them and their transforms."""
+
+from gps_seg.datasets.augment import Augment
+from gps_seg.datasets.box_prompt import BoxPrompt
+from gps_seg.datasets.mask_folder import MaskFolderDataset
+from gps_seg.datasets.masks import LoadMask
+from gps_seg.datasets.reading import LoadImage
+from gps_seg.datasets.resize import SquashResize
+from gps_seg.datasets.sampler import EpochSampler
+from gps_seg.datasets.specs import MASK_FOLDERS, MaskFolder
+
+__all__ = [
+    'MASK_FOLDERS',
+    'Augment',
+    'BoxPrompt',
+    'EpochSampler',
+    'LoadImage',
+    'LoadMask',
+    'MaskFolder',
+    'MaskFolderDataset',
+    'SquashResize',
+]
