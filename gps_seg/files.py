@@ -40,9 +40,18 @@ def write_atomically(path: str | Path, write: Callable[[Path], None]) -> None:
 def save_tensors(
     path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]
 ) -> None:
-    """Write named tensors and string metadata as one `.safetensors` file, atomically."""
-    contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    write_atomically(path, lambda temporary: save_file(contiguous, temporary, dict(metadata)))
+    """Write named tensors and string metadata as one `.safetensors` file, atomically.
+
+    Tensors that share memory (tied weights, slices) are written one by one, each in full.
+    """
+    seen: set[int] = set()
+    own: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        plain = tensor.detach().cpu().contiguous()
+        memory = plain.untyped_storage().data_ptr()
+        own[name] = plain.clone() if memory in seen else plain
+        seen.add(memory)
+    write_atomically(path, lambda temporary: save_file(own, temporary, dict(metadata)))
 
 
 def load_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:

@@ -161,7 +161,7 @@ class Delta(Stored):
 
         Raises ValueError, before anything is written, where the target does not fit.
         """
-        state = target.state_dict() if isinstance(target, nn.Module) else target
+        state = _tensors_of(target) if isinstance(target, nn.Module) else target
         missing = self._check_fits(state, may_add=state is target)
         if verify:
             self._check_base(state)
@@ -287,6 +287,11 @@ def _values_at(selection: Selection, state: Mapping[str, Tensor]) -> dict[str, T
         name: take_bits(state[name].cpu(), entries.storage_index())
         for name, entries in selection.items()
     }
+
+
+def _tensors_of(model: nn.Module) -> dict[str, Tensor]:
+    # A state dict may also hold extra state of any type.
+    return {name: value for name, value in model.state_dict().items() if isinstance(value, Tensor)}
 
 
 def _touched(name: str) -> str:

@@ -23,7 +23,10 @@ def check_same_layout(
     unknown = sorted(set(fresh) - tuned.keys())
     if unknown:
         raise ValueError(f'the tuned state lacks the fresh tensors {_listed(unknown)}')
-    lost, added = sorted(base.keys() - tuned.keys()), sorted(tuned.keys() - base.keys() - fresh)
+    lost, added = (
+        sorted(base.keys() - tuned.keys()),
+        sorted(tuned.keys() - base.keys() - set(fresh)),
+    )
     if lost or added:
         raise ValueError(
             f'the states have different names: only the base has {_listed(lost)}; only the tuned '

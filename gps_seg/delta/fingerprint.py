@@ -18,7 +18,7 @@ def fingerprint(state: Mapping[str, Tensor], names: Iterable[str]) -> str:
         tensor = state[name].detach().cpu().contiguous()
         digest.update(f'{name}\0{tensor.dtype}\0{tuple(tensor.shape)}\0'.encode())
         # Through bytes, since NumPy has no bfloat16.
-        digest.update(memoryview(tensor.view(-1).view(torch.uint8).numpy()))
+        digest.update(tensor.view(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 

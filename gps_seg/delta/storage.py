@@ -79,7 +79,7 @@ def read_delta(path: str | Path) -> Stored:
     try:
         return _unpacked(tensors, metadata)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise ValueError(f'{path} is damaged ({error}); write or fetch it again') from error
+        raise ValueError(f'{path} is damaged ({error!r}); write or fetch it again') from error
 
 
 def _unpacked(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> Stored:

@@ -24,6 +24,8 @@ class Entries:
     transposed_groups: 0 where the weight stores one neuron after another (linear layers and
         convolutions: (neurons, ...)); the number of groups for the weight of a transposed
         convolution, (inputs, neurons / groups, ...).
+
+    Raises ValueError where these do not describe distinct entries of one weight.
     """
 
     columns: Tensor
@@ -31,8 +33,25 @@ class Entries:
     shape: tuple[int, ...]
     transposed_groups: int = 0
 
+    def __post_init__(self) -> None:
+        size = torch.Size(self.shape).numel()
+        if self.num_neurons == 0 or size % self.num_neurons:
+            raise ValueError(f'{self.num_neurons} neurons do not share a weight of {self.shape}')
+        if bool((self.counts < 0).any()) or int(self.counts.sum()) != self.num:
+            raise ValueError(f'the counts of {self.num} entries sum to {int(self.counts.sum())}')
+        if (
+            self.num
+            and not 0 <= int(self.columns.min()) <= int(self.columns.max()) < self.num_inputs
+        ):
+            raise ValueError(f'an entry lies outside the {self.num_inputs} inputs of its neuron')
+        places = self.rows() * self.num_inputs + self.columns
+        if not bool((places[1:] > places[:-1]).all()):
+            raise ValueError('the columns of a neuron are not in ascending order')
+
     @classmethod
-    def from_mask(cls, mask: Tensor, shape: tuple[int, ...], transposed_groups: int = 0) -> 'Entries':
+    def from_mask(
+        cls, mask: Tensor, shape: tuple[int, ...], transposed_groups: int = 0
+    ) -> 'Entries':
         """mask: (neurons, inputs) bool, True where an entry is selected."""
         return cls(mask.nonzero()[:, 1], mask.sum(dim=1), tuple(shape), transposed_groups)
 
@@ -56,7 +75,7 @@ class Entries:
 
     def mask(self) -> Tensor:
         """(neurons, inputs) bool."""
-        mask = torch.zeros(self.num_neurons, self.num_inputs, dtype=torch.bool)
+        mask = self.columns.new_zeros(self.num_neurons, self.num_inputs, dtype=torch.bool)
         mask[self.rows(), self.columns] = True
         return mask
 
@@ -65,7 +84,8 @@ class Entries:
         in_matrix = self.rows() * self.num_inputs + self.columns
         if not self.transposed_groups:
             return in_matrix
-        places = torch.arange(self.num_neurons * self.num_inputs).view(self.shape)
+        size = self.num_neurons * self.num_inputs
+        places = torch.arange(size, device=self.columns.device).view(self.shape)
         return neuron_matrix(places, self.transposed_groups).reshape(-1)[in_matrix]
 
 
@@ -112,13 +132,18 @@ class Selection(Mapping[str, Entries]):
         return Selection(self.entries, {**self.provenance, **more})
 
     def overlap(self, other: 'Selection') -> float:
-        """Jaccard index of two selections over the same model, in [0, 1]."""
-        shared = union = 0
-        for name in self.entries.keys() | other.entries.keys():
-            own = set(self[name].storage_index().tolist()) if name in self else set()
-            its = set(other[name].storage_index().tolist()) if name in other else set()
-            shared += len(own & its)
-            union += len(own | its)
+        """Jaccard index of two selections over the same model, in [0, 1]; of two empty ones, 1."""
+        shared = 0
+        for name in self.entries.keys() & other.entries.keys():
+            own, its = self[name], other[name]
+            if own.shape != its.shape:
+                raise ValueError(
+                    f'{name} is {own.shape} in one selection and {its.shape} in the other; '
+                    'selections of different models do not compare'
+                )
+            places, others = own.storage_index(), its.storage_index()
+            shared += int(torch.isin(places, others, assume_unique=True).sum())
+        union = self.num_entries + other.num_entries - shared
         return shared / union if union else 1.0
 
     def tensors(self) -> tuple[dict[str, Tensor], str]:
@@ -128,29 +153,32 @@ class Selection(Mapping[str, Entries]):
         for name, entries in self.entries.items():
             packed, uniform = pack_columns(entries.columns, entries.counts, entries.num_inputs)
             tensors.update({f'{name}/{key}': value for key, value in packed.items()})
-            header[name] = {
-                'shape': list(entries.shape),
-                'neurons': entries.num_neurons,
-                'per_neuron': uniform,
-                'transposed_groups': entries.transposed_groups,
-            }
-        return tensors, json.dumps(header)
+            # Short, since a delta repeats it for every weight.
+            about: dict[str, object] = {'shape': list(entries.shape)}
+            if entries.num_neurons != entries.shape[0]:
+                about['neurons'] = entries.num_neurons
+            if uniform is not None:
+                about['per_neuron'] = uniform
+            if entries.transposed_groups:
+                about['transposed_groups'] = entries.transposed_groups
+            header[name] = about
+        return tensors, json.dumps(header, separators=(',', ':'))
 
     @classmethod
     def from_tensors(
         cls, tensors: Mapping[str, Tensor], header: str, provenance: Mapping[str, str]
     ) -> 'Selection':
-        """The inverse of `tensors`."""
+        """The inverse of `tensors`. Raises ValueError or KeyError where the two do not fit."""
         entries = {}
         for name, about in json.loads(header).items():
             columns, counts = unpack_columns(
                 tensors[f'{name}/columns'],
                 tensors.get(f'{name}/counts'),
-                about['neurons'],
-                about['per_neuron'],
+                about.get('neurons', about['shape'][0]),
+                about.get('per_neuron'),
             )
             entries[name] = Entries(
-                columns, counts, tuple(about['shape']), about['transposed_groups']
+                columns, counts, tuple(about['shape']), about.get('transposed_groups', 0)
             )
         return cls(entries, dict(provenance))
 
@@ -173,4 +201,8 @@ class Selection(Mapping[str, Entries]):
                 f'{path} is no selection of this version (format {metadata.get("format")!r}, '
                 f'expected {FORMAT!r})'
             )
-        return cls.from_tensors(tensors, metadata['entries'], json.loads(metadata['provenance']))
+        try:
+            provenance = json.loads(metadata['provenance'])
+            return cls.from_tensors(tensors, metadata['entries'], provenance)
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise ValueError(f'{path} is damaged ({error!r}); write or fetch it again') from error

@@ -1,0 +1,217 @@
+"""`gps-seg delta`: look into deltas, make stock checkpoints of them, and take them out again."""
+
+import argparse
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from gps_seg.cli.errors import one_line_errors
+from gps_seg.delta import BASE_NAME, KIND, Delta, short
+from gps_seg.files import read_weights, save_tensors, write_atomically
+
+PICKLES = ('.pth', '.pt')
+
+
+@dataclass
+class Block:
+    """What a delta holds of one block of the model."""
+
+    selected: int = 0
+    whole: int = 0
+    num_bytes: int = 0
+
+
+def blocks(delta: Delta) -> dict[str, Block]:
+    """Sizes by block: the name up to the first number, else up to the first two parts."""
+    found: dict[str, Block] = defaultdict(Block)
+    columns, _ = delta.selection.tensors()
+    for key, tensor in columns.items():
+        found[block_of(key.rpartition('/')[0])].num_bytes += tensor.nbytes
+    for name, values in delta.values.items():
+        found[block_of(name)].selected += values.numel()
+        found[block_of(name)].num_bytes += values.nbytes
+    for name, tensor in delta.whole.items():
+        found[block_of(name)].whole += tensor.numel()
+        found[block_of(name)].num_bytes += tensor.nbytes
+    return dict(sorted(found.items(), key=lambda item: _natural(item[0])))
+
+
+def block_of(name: str) -> str:
+    """The block that a parameter belongs to.
+
+    >>> block_of('image_encoder.blocks.11.attn.qkv.weight')
+    'image_encoder.blocks.11'
+    >>> block_of('mask_decoder.iou_token.weight')
+    'mask_decoder.iou_token'
+    """
+    numbered = re.match(r'(.*?\.\d+)\.', name)
+    return numbered[1] if numbered else '.'.join(name.split('.')[:-1][:2]) or name
+
+
+def table(rows: Sequence[Sequence[str]]) -> str:
+    """Rows of cells as text: the first column to the left, the others to the right."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return '\n'.join(
+        '  '.join(
+            [
+                row[0].ljust(widths[0]),
+                *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True)),
+            ]
+        ).rstrip()
+        for row in rows
+    )
+
+
+def describe(delta: Delta, path: Path) -> str:
+    """A page about a delta: where it comes from, and what it holds of each block."""
+    kind = delta.metadata.get(KIND, 'delta')
+    base_name = delta.metadata.get(BASE_NAME)
+    about = {
+        'file': f'{path} ({path.stat().st_size:,} bytes)',
+        'kind': kind,
+        'belongs to': f'{"tuned state" if kind == "undo" else "base"} {short(delta.base)}'
+        + (f' ({base_name})' if base_name and kind != 'undo' else ''),
+        'fresh': f'{len(delta.fresh)} tensors that no weight file filled',
+    }
+    if delta.absent:
+        about['removes'] = f'{len(delta.absent)} tensors'
+    about |= {f'selection: {key}': value for key, value in delta.selection.provenance.items()}
+    about |= {key: _brief(key, value) for key, value in delta.metadata.items() if key != KIND}
+    found = blocks(delta)
+    total = Block(
+        sum(block.selected for block in found.values()),
+        sum(block.whole for block in found.values()),
+        sum(block.num_bytes for block in found.values()),
+    )
+    rows = [('block', 'selected entries', 'entries in whole tensors', 'bytes')]
+    rows += [
+        (name, f'{block.selected:,}', f'{block.whole:,}', f'{block.num_bytes:,}')
+        for name, block in [*found.items(), ('total', total)]
+    ]
+    width = max(map(len, about))
+    head = '\n'.join(f'{key.ljust(width)}  {value}' for key, value in about.items())
+    return f'{head}\n\n{table(rows)}'
+
+
+def read_base(path: Path, delta: Delta) -> dict[str, Tensor]:
+    """Read the weights that a delta is to be applied to, under SAM's names.
+
+    A timm ViT file, as an encoder can start from, is renamed as the model does on loading.
+    """
+    state = read_weights(path)
+    names = (delta.values.keys() | delta.whole.keys()) - delta.fresh
+    if names <= state.keys():
+        return state
+    # Only here, since the models need more installed than deltas do.
+    from gps_seg.models.weights import is_timm_vit, sam_state_from_timm
+
+    return sam_state_from_timm(state) if is_timm_vit(state) else state
+
+
+def write_checkpoint(path: Path, state: Mapping[str, Tensor]) -> None:
+    """Write a plain state dict, as `.pth` or `.safetensors` by the suffix, atomically."""
+    if path.suffix == '.safetensors':
+        save_tensors(path, state, {'format': 'pt'})
+    else:
+        write_atomically(path, lambda temporary: torch.save(dict(state), temporary))
+
+
+def check_outputs(paths: Iterable[Path | None], *, force: bool) -> None:
+    """Raise FileExistsError where a file would be overwritten without `force`."""
+    for path in paths:
+        if path is not None and path.exists() and not force:
+            raise FileExistsError(f'{path} exists; choose another name, or overwrite with --force')
+
+
+def swap_file(
+    weights: Path, delta_path: Path, kind: str, out: Path, undo_out: Path | None, *, force: bool
+) -> None:
+    """Write `weights` with a delta (or an undo) swapped in to `out`, its undo to `undo_out`.
+
+    Raises ValueError or FileNotFoundError, with nothing written, where the files do not fit.
+    """
+    if out.suffix not in (*PICKLES, '.safetensors'):
+        raise ValueError(f'{out}: name the output .pth or .safetensors, as it is to be written')
+    if undo_out is not None and undo_out.resolve() == out.resolve():
+        raise ValueError(f'{out} is named both as the output and as the undo')
+    check_outputs([out, undo_out], force=force)
+    delta = Delta.load(delta_path)
+    found = delta.metadata.get(KIND, 'delta')
+    if found != kind:
+        command = 'gps-seg delta undo' if found == 'undo' else 'gps-seg delta apply'
+        raise ValueError(f'{delta_path} is a file of the kind {found!r}; use {command} for it')
+    state = read_base(weights, delta)
+    try:
+        undo = delta.swap(state)
+    except ValueError as error:
+        raise ValueError(f'{weights}: {error}') from error
+    if undo_out is not None:
+        undo.save(undo_out)
+    write_checkpoint(out, state)
+    print(f'wrote {out}' + (f', and its undo {undo_out}' if undo_out is not None else ''))
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description='Look into deltas, apply them, and undo them.')
+    commands = parser.add_subparsers(dest='command', required=True)
+    info = commands.add_parser('info', help='show what a delta holds')
+    info.add_argument('delta', type=Path)
+    info.add_argument('--show', metavar='KEY', help='print one entry of the metadata whole')
+    apply = commands.add_parser('apply', help='write a stock checkpoint: base and delta together')
+    apply.add_argument('base', type=Path, help='.pth or .safetensors that the delta started from')
+    apply.add_argument('delta', type=Path)
+    apply.add_argument('--undo', type=Path, metavar='UNDO', help='also write the way back')
+    undo = commands.add_parser('undo', help='restore the base, bit for bit')
+    undo.add_argument('tuned', type=Path, help='what apply wrote')
+    undo.add_argument('delta', type=Path, metavar='undo', help='the undo that apply wrote')
+    for command in (apply, undo):
+        command.add_argument('-o', '--out', type=Path, required=True, help='.pth or .safetensors')
+        command.add_argument('--force', action='store_true', help='overwrite existing files')
+    return parser.parse_args(argv)
+
+
+@one_line_errors
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run `info`, `apply` or `undo`."""
+    arguments = parse(argv)
+    if arguments.command == 'info':
+        delta = Delta.load(arguments.delta)
+        if arguments.show is None:
+            print(describe(delta, arguments.delta))
+        elif arguments.show in delta.metadata:
+            print(delta.metadata[arguments.show])
+        else:
+            raise ValueError(
+                f'no metadata {arguments.show!r}; there is {", ".join(delta.metadata)}'
+            )
+    elif arguments.command == 'apply':
+        swap_file(
+            arguments.base,
+            arguments.delta,
+            'delta',
+            arguments.out,
+            arguments.undo,
+            force=arguments.force,
+        )
+    else:
+        swap_file(
+            arguments.tuned, arguments.delta, 'undo', arguments.out, None, force=arguments.force
+        )
+    return 0
+
+
+def _brief(key: str, value: str, most: int = 90) -> str:
+    lines = value.splitlines() or ['']
+    if len(lines) == 1 and len(value) <= most:
+        return value
+    return f'{lines[0][:40]}... ({len(lines)} lines; --show {key} prints all)'
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    return [(int(part), '') if part.isdigit() else (-1, part) for part in name.split('.')]

@@ -1,0 +1,10 @@
+"""Look into deltas, apply them, and undo them: python tools/delta.py info | apply | undo."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from gps_seg.cli.delta import main
+
+raise SystemExit(main())
