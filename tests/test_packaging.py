@@ -1,0 +1,207 @@
+"""The wheel holds the whole package, and a plain installation leaves other packages alone."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from configparser import ConfigParser
+from email.message import Message
+from email.parser import HeaderParser
+from importlib.metadata import PackageNotFoundError, requires
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+import gps_seg
+
+ROOT = Path(__file__).resolve().parent.parent
+MM_FAMILY = re.compile(r'(onedl-)?mm(engine|cv|cv-lite|segmentation)')
+
+# Weights beside the code, in a room that has none of its own.
+PLANTED = 'gps_seg/evaluation/planted.safetensors'
+
+
+@pytest.fixture(scope='module')
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
+    """The wheel, built without a network from a copy, so that the checkout stays clean."""
+    source, target = tmp_path_factory.mktemp('source'), tmp_path_factory.mktemp('target')
+    shutil.copytree(
+        ROOT / 'gps_seg', source / 'gps_seg', ignore=shutil.ignore_patterns('__pycache__')
+    )
+    (source / PLANTED).write_bytes(b'')
+    for name in ('setup.cfg', 'pyproject.toml', 'LICENSE', 'README.md'):
+        if (ROOT / name).is_file():
+            shutil.copy(ROOT / name, source)
+    command = [sys.executable, '-m', 'pip', 'wheel', '--no-deps', '--no-build-isolation']
+    run = subprocess.run(
+        [*command, '--no-index', '-w', str(target), str(source)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
+    return zipfile.ZipFile(next(target.glob('*.whl')))
+
+
+def text_of(wheel: zipfile.ZipFile, ending: str) -> str:
+    """The text of the one file of the wheel whose name ends so."""
+    (name,) = (name for name in wheel.namelist() if name.endswith(ending))
+    return wheel.read(name).decode()
+
+
+def metadata_of(wheel: zipfile.ZipFile) -> Message:
+    return HeaderParser().parsestr(text_of(wheel, '.dist-info/METADATA'))
+
+
+def test_the_wheel_holds_every_file_of_the_package_and_no_other(wheel: zipfile.ZipFile) -> None:
+    in_package = {
+        path.relative_to(ROOT).as_posix()
+        for path in (ROOT / 'gps_seg').rglob('*')
+        if path.is_file() and '__pycache__' not in path.parts and not path.name.startswith('.')
+    }
+    in_wheel = {name for name in wheel.namelist() if '.dist-info/' not in name}
+    assert in_wheel == in_package | {PLANTED}
+    assert 'gps_seg/py.typed' in in_wheel
+
+
+def test_the_version_has_one_source(wheel: zipfile.ZipFile) -> None:
+    assert metadata_of(wheel)['Version'] == gps_seg.__version__
+
+
+def test_the_command_starts_the_main_function(wheel: zipfile.ZipFile) -> None:
+    entry_points = ConfigParser()
+    entry_points.read_string(text_of(wheel, 'entry_points.txt'))
+    assert dict(entry_points['console_scripts']) == {'gps-seg': 'gps_seg.cli.main:main'}
+
+
+def test_the_licence_is_in_the_wheel(wheel: zipfile.ZipFile) -> None:
+    assert 'Apache License' in text_of(wheel, 'LICENSE')
+
+
+def test_a_plain_installation_pulls_nothing_that_provides_the_mm_imports(
+    wheel: zipfile.ZipFile,
+) -> None:
+    waiting = [Requirement(line) for line in metadata_of(wheel).get_all('Requires-Dist', [])]
+    seen: set[str] = set()
+    while waiting:
+        requirement = waiting.pop()
+        name = canonicalize_name(requirement.name)
+        if name in seen or (requirement.marker and not requirement.marker.evaluate({'extra': ''})):
+            continue
+        seen.add(name)
+        try:
+            waiting += [Requirement(line) for line in requires(name) or []]
+        except PackageNotFoundError:  # nothing installed under this name: nothing to look into
+            continue
+    assert {'torch', 'albumentations'} <= seen
+    assert not [name for name in seen if MM_FAMILY.fullmatch(name)]
+
+
+def test_the_mm_extra_names_the_maintained_family(wheel: zipfile.ZipFile) -> None:
+    lines = metadata_of(wheel).get_all('Requires-Dist', [])
+    extra = {
+        requirement.name
+        for requirement in map(Requirement, lines)
+        if requirement.marker and requirement.marker.evaluate({'extra': 'mm'})
+    }
+    assert extra == {'onedl-mmengine', 'onedl-mmcv', 'onedl-mmsegmentation'}
+
+
+def make(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run make in a folder, untouched by a make that runs these tests."""
+    inherited = re.compile(r'MAKE.*|MFLAGS|PYTHON')
+    environment = {key: value for key, value in os.environ.items() if not inherited.fullmatch(key)}
+    return subprocess.run(
+        ['make', *words], cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+
+
+def write_script(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f'#!/bin/sh\n{text}\n')
+    path.chmod(0o755)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A clone as make sees it."""
+    if shutil.which('make') is None:
+        pytest.skip('no make')
+    for name in ('Makefile', 'setup.cfg', 'pyproject.toml'):
+        shutil.copy(ROOT / name, tmp_path)
+    return tmp_path
+
+
+def installations(folder: Path) -> int:
+    calls = folder / 'calls'
+    return calls.read_text().count('pip install') if calls.exists() else 0
+
+
+def test_make_installs_once_and_again_only_after_a_change_of_the_set_up(folder: Path) -> None:
+    write_script(folder / '.venv/bin/python', f'echo "$@" >> {folder}/calls')
+    runs = [make(folder, 'install') for _ in range(2)]
+    assert [run.returncode for run in runs] == [0, 0], runs[0].stderr
+    assert installations(folder) == 1
+    stamp = folder / '.venv/.installed-gps-seg'
+    os.utime(folder / 'setup.cfg', (stamp.stat().st_mtime + 10,) * 2)
+    make(folder, 'install')
+    assert installations(folder) == 2
+
+
+def test_a_failed_installation_is_tried_again(folder: Path) -> None:
+    write_script(
+        folder / '.venv/bin/python',
+        f'echo "$@" >> {folder}/calls; case "$*" in *pip*) exit 1;; esac',
+    )
+    assert make(folder, 'install').returncode != 0
+    assert make(folder, 'install').returncode != 0
+    assert installations(folder) == 2
+
+
+def python_of_version(major: int, minor: int) -> str:
+    """A script that answers as a Python of that version would."""
+    patched = f'import sys; sys.version_info = ({major}, {minor}, 0); exec(sys.argv[1])'
+    return (
+        f'if [ "$1" = --version ]; then echo Python {major}.{minor}.0; exit; fi\n'
+        f'[ "$1" = -c ] && exec {sys.executable} -c "{patched}" "$2"'
+    )
+
+
+@pytest.mark.parametrize(
+    'script',
+    [python_of_version(3, 9), python_of_version(3, 14), 'exit 127'],
+    ids=['too old', 'too new', 'missing'],
+)
+def test_an_unfit_python_is_named_with_the_way_out(folder: Path, script: str) -> None:
+    write_script(folder / 'python9', script)
+    run = make(folder, 'install', 'PYTHON=./python9')
+    assert run.returncode != 0
+    assert 'Python 3.10 to 3.13 is needed' in run.stderr
+    assert 'make install PYTHON=python3.12' in run.stderr
+    assert not (folder / '.venv').exists()
+
+
+@pytest.mark.parametrize('minor', [10, 13])
+def test_the_oldest_and_the_newest_python_are_taken(folder: Path, minor: int) -> None:
+    write_script(folder / 'python9', python_of_version(3, minor))
+    assert 'is needed' not in make(folder, 'install', 'PYTHON=./python9').stderr
+
+
+def test_a_python_without_venv_is_told_the_package(folder: Path) -> None:
+    write_script(folder / 'python9', 'case "$2" in *venv*) exit 1;; esac')
+    run = make(folder, 'install', 'PYTHON=./python9')
+    assert run.returncode != 0
+    assert 'apt install python3-venv' in run.stderr
+
+
+def test_clean_keeps_results_and_data(folder: Path) -> None:
+    for name in ('work_dirs', 'data', '.venv', 'gps_seg', 'tests', 'tools', 'configs'):
+        (folder / name).mkdir()
+    assert make(folder, 'clean').returncode == 0
+    assert (folder / 'work_dirs').is_dir()
+    assert (folder / 'data').is_dir()
+    assert not (folder / '.venv').exists()
