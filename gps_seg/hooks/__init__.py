@@ -1,1 +1,17 @@
-""""""
+"""Hooks that bring fine-tuning methods into any MMEngine runner."""
+
+from gps_seg.hooks.delta_checkpoint_hook import DeltaCheckpointHook
+from gps_seg.hooks.epoch_seed_hook import EpochSeedHook
+from gps_seg.hooks.evaluate import evaluate
+from gps_seg.hooks.fine_tune_hook import FineTuneHook
+from gps_seg.hooks.report_hook import ReportHook
+from gps_seg.hooks.resumable_checkpoint_hook import ResumableCheckpointHook
+
+__all__ = [
+    'DeltaCheckpointHook',
+    'EpochSeedHook',
+    'FineTuneHook',
+    'ReportHook',
+    'ResumableCheckpointHook',
+    'evaluate',
+]

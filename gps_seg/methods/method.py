@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from torch import Tensor, nn
 
@@ -29,7 +29,7 @@ class Method(Protocol):
     needs_data: whether `prepare` looks at training images.
     """
 
-    needs_data: bool
+    needs_data: ClassVar[bool]
 
     def prepare(self, model: nn.Module, data: TrainingData | None) -> Selection:
         """Choose what is trained and change the model in place so that only that is.

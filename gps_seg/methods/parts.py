@@ -29,16 +29,14 @@ def head_names(model: nn.Module) -> set[str]:
 
 def fresh_names(model: nn.Module) -> set[str]:
     """Names of the parameters that no weight file filled: every method trains them whole."""
-    fresh = getattr(model, 'fresh_names', frozenset())
+    fresh: frozenset[str] = getattr(model, 'fresh_names', frozenset())
     return {name for name, _ in model.named_parameters() if name in fresh}
 
 
 def backbone_names(model: nn.Module) -> set[str]:
     """Names of the parameters that came from a file and belong to the backbone."""
     backbone = getattr(model, 'backbone_modules', ())
-    names = {
-        name for name, _ in model.named_parameters() if not backbone or _under(name, backbone)
-    }
+    names = {name for name, _ in model.named_parameters() if not backbone or _under(name, backbone)}
     return names - head_names(model) - fresh_names(model)
 
 

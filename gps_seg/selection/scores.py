@@ -51,7 +51,7 @@ def _weights_of(path: str, module: nn.Module) -> Iterator[SelectableWeight]:
         yield SelectableWeight(f'{prefix}weight', module.weight, groups)
     elif isinstance(module, nn.MultiheadAttention):
         for name in ('in_proj_weight', 'q_proj_weight', 'k_proj_weight', 'v_proj_weight'):
-            parameter = getattr(module, name)
+            parameter = module._parameters.get(name)
             if parameter is not None:
                 yield SelectableWeight(f'{prefix}{name}', parameter)
 
@@ -88,6 +88,4 @@ class Scores(Mapping[str, Tensor]):
     def of(cls, weights: Collection[SelectableWeight], values: Mapping[str, Tensor]) -> 'Scores':
         """Scores from one tensor of the weight's own shape per name."""
         by_name = {weight.name: weight for weight in weights}
-        return cls(
-            {name: by_name[name].matrix(value) for name, value in values.items()}, by_name
-        )
+        return cls({name: by_name[name].matrix(value) for name, value in values.items()}, by_name)

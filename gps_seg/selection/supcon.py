@@ -55,7 +55,9 @@ def supcon_backward(
     with torch.no_grad():
         parts = [embed(micro_batch) for micro_batch in micro_batches]
     embeddings = torch.cat([part for part, _ in parts]).requires_grad_()
-    loss = supcon_loss(embeddings, torch.cat([labels for _, labels in parts]), temperature=temperature)
+    loss = supcon_loss(
+        embeddings, torch.cat([labels for _, labels in parts]), temperature=temperature
+    )
     (gradient,) = torch.autograd.grad(loss, embeddings)
     for micro_batch, part in zip(
         micro_batches, gradient.split([len(part) for part, _ in parts]), strict=True

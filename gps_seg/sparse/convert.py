@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
@@ -54,10 +55,10 @@ def restore(model: nn.Module) -> nn.Module:
     """Undo `make_sparse`: stock layers again, gradients required as before, tuned values kept."""
     for module in list(model.modules()):
         if isinstance(module, SparseLayer):
-            restore_layer(module)  # type: ignore[arg-type]
+            restore_layer(module)
         elif isinstance(module, _FrozenBatchNorm):
-            module.__class__ = module.base_class  # type: ignore[attr-defined]
-            module.train(model.training)  # type: ignore[attr-defined]
+            module.__class__ = module.base_class
+            module.train(model.training)
     before = model.__dict__.pop('_requires_grad_before', {})
     for name, parameter in model.named_parameters(remove_duplicate=False):
         parameter.requires_grad_(before.get(name, parameter.requires_grad))
@@ -78,7 +79,7 @@ def sparse_weights(model: nn.Module) -> Iterator[tuple[str, SparseLayer, str]]:
 
 
 def write_back(model: nn.Module) -> None:
-    """Write all compact values into the weights (needed only after editing values through .data)."""
+    """Write all compact values into the weights; needed only after edits through `.data`."""
     for _, layer, name in sparse_weights(model):
         write_back_weight(layer, name)
 
@@ -137,16 +138,16 @@ def whole_names(model: nn.Module) -> list[str]:
 
 
 class _FrozenBatchNorm:
-    base_class: type[nn.Module]
+    base_class: Any
 
     def train(self, mode: bool = True) -> nn.Module:
         return super().train(False)  # type: ignore[misc]
 
 
-_FROZEN_CLASSES: dict[type[nn.Module], type[nn.Module]] = {}
+_FROZEN_CLASSES: dict[type[nn.Module], Any] = {}
 
 
-def _frozen_class(base: type[nn.Module]) -> type[nn.Module]:
+def _frozen_class(base: type[nn.Module]) -> Any:
     if base not in _FROZEN_CLASSES:
         body = {'base_class': base, '__module__': __name__}
         _FROZEN_CLASSES[base] = type(f'Frozen{base.__name__}', (_FrozenBatchNorm, base), body)

@@ -74,7 +74,7 @@ class _ColumnSlicedLinear(torch.autograd.Function):
         rows = grad.reshape(-1, grad.shape[-1])
         grad_input = (grad @ weight.to(grad.dtype)).to(input_dtype) if needs_input else None
         grad_bias = rows.sum(0).to(bias_dtype) if needs_bias else None
-        small = rows.T @ sliced.reshape(-1, sliced.shape[-1])  # (neurons, touched columns)
+        small = rows.T @ sliced.reshape(len(rows), sliced.shape[-1])  # (neurons, touched columns)
         return grad_input, None, grad_bias, torch.take(small, places).to(values_dtype), None, None
 
 

@@ -76,14 +76,20 @@ def _sliced_forward(layer: Any, input: Tensor) -> Tensor:
     )
 
 
-@functools.cache
-def sparse_class(base: type[nn.Module], names: tuple[str, ...], sliced: bool) -> type[nn.Module]:
+_SPARSE_CLASSES: dict[tuple[type[nn.Module], tuple[str, ...], bool], Any] = {}
+
+
+def sparse_class(base: type[nn.Module], names: tuple[str, ...], sliced: bool) -> Any:
     """The class of a converted `base` layer whose weights `names` are trained sparsely."""
+    key = base, names, sliced
+    if key in _SPARSE_CLASSES:
+        return _SPARSE_CLASSES[key]
     body: dict[str, Any] = {name: _weight_property(name) for name in names}
     body |= {'base_class': base, 'sparse_weights': names, '__module__': __name__}
     if sliced:
         body['forward'] = _sliced_forward
-    return type(f'Sparse{base.__name__}', (SparseLayer, base), body)
+    _SPARSE_CLASSES[key] = type(f'Sparse{base.__name__}', (SparseLayer, base), body)
+    return _SPARSE_CLASSES[key]
 
 
 def convert_layer(layer: nn.Module, selected: dict[str, Entries]) -> None:
@@ -119,7 +125,8 @@ def convert_layer(layer: nn.Module, selected: dict[str, Entries]) -> None:
 def restore_layer(layer: nn.Module) -> None:
     """Turn a converted layer back into its base class; its weights keep the tuned values."""
     assert isinstance(layer, SparseLayer)
-    names, base = layer.sparse_weights, layer.base_class
+    names = layer.sparse_weights
+    base: Any = layer.base_class
     for name in names:
         write_back_weight(layer, name)
     layer.__class__ = base

@@ -83,4 +83,4 @@ def _dense_gradients(model: nn.Module, loss: Callable[[], Tensor]) -> dict[str, 
         }
     finally:
         for layer, own in classes.items():
-            layer.__class__ = own  # type: ignore[assignment]
+            layer.__class__ = own

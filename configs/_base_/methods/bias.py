@@ -1,0 +1,3 @@
+# The biases and the head.
+_base_ = '../default_runtime.py'
+default_hooks = dict(fine_tune=dict(method=dict(type='Bias')))

@@ -1,0 +1,141 @@
+"""`gps-seg train`: fine-tune a model by a config."""
+
+import argparse
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from mmengine.config import Config, DictAction
+from mmengine.runner import Runner
+
+from gps_seg.cli.errors import one_line_errors
+
+RUN_FILES = ('last_checkpoint', 'delta.safetensors', 'best_delta.safetensors', 'metrics.json')
+
+
+def train(config: Config) -> Path:
+    """Run one training from a complete config. Returns its work dir."""
+    runner = Runner.from_cfg(config)
+    runner.train()
+    return Path(runner.work_dir)
+
+
+def check_work_dir(work_dir: Path, *, resume: bool) -> None:
+    """Raise FileExistsError where the folder holds another run and this one is no resume."""
+    found = [name for name in RUN_FILES if (work_dir / name).exists()]
+    if found and not resume:
+        raise FileExistsError(
+            f'{work_dir} already holds a run ({", ".join(found)}); continue it with --resume, or '
+            'choose another folder with --work-dir'
+        )
+
+
+def load_config(path: str, options: dict | None = None) -> Config:
+    """Read a config file, with overrides. Raises FileNotFoundError where there is none."""
+    if not Path(path).is_file():
+        raise FileNotFoundError(f'no config {path}; the shipped ones lie in configs/')
+    config = Config.fromfile(path)
+    if options:
+        config.merge_from_dict(options)
+    return config
+
+
+def prepare_config(arguments: argparse.Namespace) -> Config:
+    """The config that the command line describes. Raises what `check_work_dir` does."""
+    config = load_config(arguments.config, arguments.cfg_options)
+    config.launcher = arguments.launcher
+    if arguments.work_dir is not None:
+        config.work_dir = arguments.work_dir
+    elif config.get('work_dir') is None:
+        config.work_dir = str(Path('work_dirs') / Path(arguments.config).stem)
+    if arguments.amp:
+        use_mixed_precision(config)
+    if arguments.resume:
+        config.resume = True
+        config.load_from = None if arguments.resume == 'auto' else arguments.resume
+        if config.load_from and not Path(config.load_from).is_file():
+            raise FileNotFoundError(f'--resume: no checkpoint {config.load_from}')
+        if config.load_from is None and not (Path(config.work_dir) / 'last_checkpoint').is_file():
+            raise FileNotFoundError(
+                f'--resume: {config.work_dir} holds no last.pth; start without --resume, or name '
+                'the checkpoint: --resume PATH'
+            )
+    if not arguments.dry_run:
+        check_work_dir(Path(config.work_dir), resume=bool(arguments.resume))
+    if arguments.launcher != 'none':
+        prepare_processes(config)
+    return config
+
+
+def use_mixed_precision(config: Config) -> None:
+    """Train in bf16 where the GPU has it, in scaled fp16 elsewhere; compact values stay fp32."""
+    if not torch.cuda.is_available():
+        raise ValueError('--amp needs a GPU; leave it out on the CPU')
+    config.optim_wrapper.type = 'AmpOptimWrapper'
+    if torch.cuda.is_bf16_supported():
+        config.optim_wrapper.dtype = 'bfloat16'
+    else:
+        config.optim_wrapper.loss_scale = 'dynamic'
+
+
+def prepare_processes(config: Config) -> None:
+    """Let the launched processes of a machine without GPUs talk through gloo."""
+    if torch.cuda.is_available():
+        return
+    if not torch.distributed.is_initialized():
+        torch.distributed.init_process_group('gloo')
+    config.model_wrapper_cfg = dict(
+        type='MMDistributedDataParallel',
+        device_ids=None,
+        find_unused_parameters=config.get('find_unused_parameters', False),
+    )
+
+
+def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    """The flags that MMSegmentation's users know, and `--dry-run`."""
+    parser = argparse.ArgumentParser(prog='gps-seg train', description=__doc__)
+    parser.add_argument('config', help='a config file, such as configs/gps_sam_kvasir.py')
+    parser.add_argument('--work-dir', help='where results go (default: work_dirs/<config>)')
+    parser.add_argument(
+        '--resume',
+        nargs='?',
+        const='auto',
+        metavar='PATH',
+        help="go on exactly from the work dir's last checkpoint, or from PATH",
+    )
+    parser.add_argument('--amp', action='store_true', help='mixed precision (GPU)')
+    parser.add_argument(
+        '--dry-run',
+        action='store_true',
+        help='count, estimate memory and time from one step, check the data, then stop',
+    )
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        metavar='KEY=VALUE',
+        help='override settings, e.g. train_cfg.max_epochs=5',
+    )
+    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
+    arguments = parser.parse_args(argv)
+    os.environ.setdefault('LOCAL_RANK', str(arguments.local_rank))
+    return arguments
+
+
+@one_line_errors
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point of `gps-seg train` and tools/train.py."""
+    arguments = parse_arguments(argv)
+    config = prepare_config(arguments)
+    if arguments.dry_run:
+        from gps_seg.cli.dry_run import dry_run
+
+        print(dry_run(config))
+        return 0
+    start = time.monotonic()
+    work_dir = train(config)
+    print(f'Done in {time.monotonic() - start:.0f} s. Results: {work_dir}')
+    return 0

@@ -1,0 +1,30 @@
+"""One random state per epoch."""
+
+import random
+
+import numpy as np
+import torch
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from mmseg.registry import HOOKS
+
+
+@HOOKS.register_module()
+class EpochSeedHook(Hook):
+    """Seeds every generator at the first iteration of an epoch from (seed, epoch, rank).
+
+    What dropout, drop-path and the like draw then depends on nothing that came before: not on
+    validation, on worker processes or on whether the run was resumed here.
+    """
+
+    priority = 'VERY_HIGH'
+
+    def before_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: dict | None = None
+    ) -> None:
+        if batch_idx == 0:
+            sequence = np.random.SeedSequence([runner.seed or 0, runner.epoch, runner.rank])
+            seed = int(sequence.generate_state(1)[0])
+            random.seed(seed)
+            np.random.seed(seed)
+            torch.manual_seed(seed)

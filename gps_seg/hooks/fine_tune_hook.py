@@ -1,0 +1,199 @@
+"""Runs a fine-tuning method in an MMEngine runner."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+from mmengine.dataset import pseudo_collate
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmengine.optim import OptimWrapper
+from mmengine.runner import Runner, find_latest_checkpoint
+from mmseg.registry import HOOKS
+from torch import Tensor, nn
+
+from gps_seg.delta import fingerprint
+from gps_seg.hooks.checkpoints import read_checkpoint
+from gps_seg.hooks.selection_data import SelectionPass, selection_data
+from gps_seg.methods import build_method
+from gps_seg.selection import Selection, undisturbed
+from gps_seg.sparse import (
+    hold_trainable,
+    is_sparse,
+    probe_gradients,
+    sparse_weights,
+    trainable_summary,
+)
+
+
+def stock_model(runner: Runner) -> Any:
+    """The runner's model without its distributed wrapper."""
+    return runner.model.module if is_model_wrapper(runner.model) else runner.model
+
+
+def resume_path(runner: Runner) -> str | None:
+    """The checkpoint that the runner is about to resume from, if any."""
+    if not runner._resume:
+        return None
+    return runner._load_from or find_latest_checkpoint(runner.work_dir)
+
+
+@HOOKS.register_module()
+class FineTuneHook(Hook):
+    """Selects, converts the model and hands the optimizer what is trained.
+
+    method: which method and its settings, as in `dict(type='GPS', k=1)`. selection_pass: see
+    `SelectionPass`. probe: compare every compact gradient with the dense one before training, and
+    name what gets no gradient; costs two training steps of one image.
+
+    It acts in `before_run`, so that everything downstream (EMA's copy, activation checkpointing,
+    load or resume, compile, the loop) sees the final model. On resume the selection is taken from
+    the checkpoint. After `before_run`: `selection`, `base` (fingerprint of the base's tensors that
+    came from files), `fresh` (names of those that did not) and `seconds` (of the selection).
+    """
+
+    priority = 'VERY_HIGH'
+
+    def __init__(
+        self,
+        method: dict[str, Any],
+        selection_pass: dict[str, Any] | None = None,
+        probe: bool = True,
+    ) -> None:
+        self.method_config = dict(method)
+        self.method = build_method(method)
+        self.selection_pass = dict(selection_pass or {})
+        self.probe = probe
+        self.selection = Selection({})
+        self.base = ''
+        self.fresh: frozenset[str] = frozenset()
+        self.seconds = 0.0
+        self._precise_values: dict[str, Tensor] = {}
+
+    def before_run(self, runner: Runner) -> None:
+        model = stock_model(runner)
+        training = isinstance(runner.optim_wrapper, OptimWrapper)
+        if not training or is_sparse(model):
+            return
+        model.init_weights()
+        state = model.state_dict()
+        self.fresh = frozenset(getattr(model, 'fresh_names', ())) & state.keys()
+        self.base = fingerprint(state, state.keys() - self.fresh)
+        self._prepare(runner, model)
+        runner.logger.info(f'{self.method}: {trainable_summary(model)}')
+        hold_trainable(runner.optim_wrapper.optimizer, model)
+        if is_model_wrapper(runner.model):
+            # The wrapper was built around the dense parameters; without a new one the ranks would
+            # train the compact values apart, without an error.
+            runner.model = runner.wrap_model(runner.cfg.get('model_wrapper_cfg'), model)
+
+    def _prepare(self, runner: Runner, model: nn.Module) -> None:
+        path = resume_path(runner)
+        if path is not None:
+            self.selection = self._saved_selection(path)
+            self.method.restore(model, self.selection)
+            return
+        start = time.monotonic()
+        data = None
+        if self.method.needs_data:
+            loader = runner.train_dataloader
+            settings = SelectionPass(
+                **{'micro_batch_size': loader.batch_size, **self.selection_pass}
+            )
+            data = selection_data(model, loader.dataset, settings, seed=runner.seed or 0)
+        selection = self.method.prepare(model, data)
+        about = {'base': self.base, 'training_seed': runner.seed, **self.selection_pass}
+        self.selection = selection.described(**about)
+        self.seconds = time.monotonic() - start
+        if runner.rank == 0 and len(self.selection):
+            self.selection.save(Path(runner.work_dir) / 'selection.safetensors')
+
+    def _saved_selection(self, path: str) -> Selection:
+        saved = read_checkpoint(path).get('fine_tune')
+        if saved is None:
+            raise ValueError(
+                f'{path} holds no fine-tuning state, so training cannot go on from it exactly; '
+                'resume from a last.pth that this toolkit wrote, or start anew without --resume'
+            )
+        if saved['base'] != self.base:
+            raise ValueError(
+                f'{path} was trained on the base {saved["base"][:12]}, but the pretrained weights '
+                f'loaded now are {self.base[:12]}; resume with the weights of the first run'
+            )
+        if saved['method'] != self.method_config:
+            raise ValueError(
+                f'{path} was trained with the method {saved["method"]}, the config now says '
+                f'{self.method_config}; resume with the first, or start anew in another work dir'
+            )
+        self.seconds = saved['seconds']
+        return Selection.from_tensors(saved['selection'], saved['entries'], saved['provenance'])
+
+    def before_train(self, runner: Runner) -> None:
+        model = stock_model(runner)
+        for name, layer, weight in sparse_weights(model):
+            if name in self._precise_values:
+                values = layer._parameters[f'{weight}_values']
+                assert values is not None
+                values.data.copy_(self._precise_values[name])
+        if self.probe and runner.iter == 0:
+            self._log_probe(runner, model)
+
+    def _log_probe(self, runner: Runner, model: Any) -> None:
+        # A draw of its own: no training epoch and no view of the selection uses it.
+        sample = runner.train_dataloader.dataset[(runner.seed or 0, -10, 0)]
+
+        def loss() -> Tensor:
+            data = model.data_preprocessor(pseudo_collate([sample]), True)
+            return model.parse_losses(model(**data, mode='loss'))[0]
+
+        with undisturbed(model):
+            model.train()
+            report = probe_gradients(model, loss)
+        if report.wrong:
+            raise RuntimeError(
+                f'{len(report.wrong)} selected weights get a gradient that differs from the dense '
+                f'one, first {report.wrong[0]}: please report this model'
+            )
+        if report.silent:
+            parameters = dict(model.named_parameters())
+            num = sum(parameters[name].numel() for name in report.silent)
+            runner.logger.info(
+                f'{num:,} of the trained parameters get no gradient and stay as they are '
+                f'({_shortened(report.silent)})'
+            )
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        tensors, entries = self.selection.tensors()
+        checkpoint['fine_tune'] = {
+            'method': self.method_config,
+            'base': self.base,
+            'seconds': self.seconds,
+            'selection': tensors,
+            'entries': entries,
+            'provenance': dict(self.selection.provenance),
+            'precise_values': {
+                name: layer._parameters[f'{weight}_values'].detach().cpu()  # type: ignore[union-attr]
+                for name, layer, weight in sparse_weights(stock_model(runner))
+            },
+        }
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        saved = checkpoint.get('fine_tune')
+        expected = stock_model(runner).state_dict().keys()
+        differing = expected ^ checkpoint.get('state_dict', checkpoint).keys()
+        if differing:
+            raise ValueError(
+                f'the checkpoint does not fit the model: {_shortened(sorted(differing))} stand in '
+                'only one of the two'
+            )
+        if saved is not None and runner._resume:
+            # Written in `before_train`, after the runner has loaded the (maybe rounded) weights.
+            self._precise_values = saved['precise_values']
+
+
+def _shortened(names: Any, *, limit: int = 6) -> str:
+    listed = ', '.join(list(names)[:limit])
+    return listed if len(names) <= limit else f'{listed} and {len(names) - limit} more'
+
+
+__all__ = ['FineTuneHook', 'resume_path', 'stock_model']

@@ -1,0 +1,196 @@
+"""The compact gradient is the dense gradient at the selected entries, for every kind of layer."""
+
+import copy
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from gps_seg.selection import Entries, Selection, neuron, neuron_matrix, random, selectable_weights
+from gps_seg.sparse import make_sparse, probe_gradients, sparse_weights
+from gps_seg.sparse.functional import column_sliced_linear
+from gps_seg.sparse.layers import SparseLayer
+from tests.toys import ToyNet, toy_batch, toy_loss
+
+
+def test_every_kind_of_weight_is_selectable() -> None:
+    weights = {weight.name: weight for weight in selectable_weights(ToyNet())}
+    shapes = {name: tuple(w.matrix(w.parameter).shape) for name, w in weights.items()}
+    assert shapes == {
+        'stem.weight': (8, 48),
+        'grouped.weight': (8, 36),
+        'depthwise.weight': (8, 9),
+        'upward.weight': (6, 16),
+        'downward.weight': (8, 6),
+        'attention.in_proj_weight': (24, 8),
+        'attention.out_proj.weight': (8, 8),
+        'bypassed.weight': (12, 8),
+        'linear.weight': (10, 12),
+        'head.weight': (3, 10),
+    }
+
+
+@pytest.mark.parametrize('k', [1, 4])
+def test_selected_gradient_equals_gathered_dense_gradient_in_every_layer(k: int) -> None:
+    model = ToyNet().double()
+    images, labels = toy_batch()
+    dense = copy.deepcopy(model)
+    dense.norm.eval()  # frozen in the converted model
+    toy_loss(dense, images.double(), labels).backward()
+    expected = dict(dense.named_parameters())
+
+    selection = neuron(random(selectable_weights(model)), k=k)
+    make_sparse(model, selection, whole=['stem.bias', 'head.bias'])
+    toy_loss(model, images.double(), labels).backward()
+
+    for name, layer, weight in sparse_weights(model):
+        transposed = selection[name].transposed_groups
+        # The independent path: the (neurons, inputs) view of the dense gradient, masked.
+        matrix = neuron_matrix(expected[name].grad, transposed)  # type: ignore[arg-type]
+        gathered = matrix[selection[name].mask()]
+        values = layer._parameters[f'{weight}_values']
+        assert values is not None
+        assert values.grad is not None, name
+        error = (values.grad - gathered).abs().max() / gathered.abs().max().clamp(min=1e-30)
+        assert error < 1e-12, name
+    biases = dict(model.named_parameters())
+    assert torch.allclose(biases['stem.bias'].grad, expected['stem.bias'].grad)  # type: ignore[arg-type]
+
+
+def test_the_input_gradient_reaches_layers_below_a_frozen_weight() -> None:
+    model = ToyNet()
+    make_sparse(model, Selection({}), whole=['stem.bias'])
+    toy_loss(model, *toy_batch()).backward()
+    assert model.stem.bias is not None
+    assert model.stem.bias.grad is not None
+    assert model.stem.bias.grad.abs().sum() > 0
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.integers(1, 7),
+    st.integers(1, 9),
+    st.lists(st.integers(1, 4), min_size=0, max_size=3),
+    st.booleans(),
+    st.integers(0, 2**31),
+)
+def test_sliced_linear_equals_autograd_for_any_shape_and_selection(
+    neurons: int, inputs: int, leading: list[int], with_bias: bool, seed: int
+) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    mask = torch.rand(neurons, inputs, generator=generator) < 0.4
+    x = torch.randn(*leading, inputs, generator=generator, dtype=torch.float64, requires_grad=True)
+    weight = torch.randn(neurons, inputs, generator=generator, dtype=torch.float64)
+    bias = torch.randn(neurons, dtype=torch.float64, requires_grad=True) if with_bias else None
+    upstream = torch.randn(*leading, neurons, generator=generator, dtype=torch.float64)
+
+    reference = weight.clone().requires_grad_()
+    inputs_of_leaves = [x, reference, *([bias] if bias is not None else [])]
+    expected = torch.autograd.grad(
+        nn.functional.linear(x, reference, bias), inputs_of_leaves, upstream
+    )
+
+    entries = Entries.from_mask(mask, (neurons, inputs))
+    columns, position = entries.columns.unique(return_inverse=True)
+    places = entries.rows() * len(columns) + position
+    values = weight[mask].clone().requires_grad_()
+    output = column_sliced_linear(x, weight, bias, values, columns, places)
+    got = torch.autograd.grad(output, [x, values, *([bias] if bias is not None else [])], upstream)
+    assert torch.allclose(got[0], expected[0], rtol=1e-12, atol=1e-13)
+    assert torch.allclose(got[1], expected[1][mask], rtol=1e-12, atol=1e-13)
+    if bias is not None:
+        assert torch.allclose(got[2], expected[2], rtol=1e-12, atol=1e-13)
+
+
+def test_nothing_weight_shaped_is_saved_for_backward_besides_the_parameters() -> None:
+    model = ToyNet()
+    selection = neuron(random(selectable_weights(model)), k=1)
+    make_sparse(model, selection)
+    own = {parameter.data_ptr() for parameter in model.parameters()}
+    shapes = {tuple(entries.shape) for entries in selection.values()}
+    copies = []
+
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
+        if tuple(tensor.shape) in shapes and tensor.data_ptr() not in own:
+            copies.append(tuple(tensor.shape))
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        toy_loss(model, *toy_batch())
+    assert copies == []
+
+
+def test_a_sliced_layer_keeps_only_the_touched_columns_of_its_input() -> None:
+    layer = nn.Sequential(nn.Linear(64, 16))
+    weight = layer.get_parameter('0.weight').data_ptr()
+    mask = torch.zeros(16, 64, dtype=torch.bool)
+    mask[:, 5] = mask[3, 9] = True
+    make_sparse(layer, Selection({'0.weight': Entries.from_mask(mask, (16, 64))}))
+    kept: list[int] = []
+
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
+        if tensor.is_floating_point() and tensor.data_ptr() != weight:
+            kept.append(tensor.numel())
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        layer(torch.randn(100, 64, requires_grad=True))
+    assert kept == [100 * 2]
+
+
+def test_autocast_gives_the_gradient_of_full_precision_to_its_own_precision() -> None:
+    model = ToyNet()
+    selection = neuron(random(selectable_weights(model)), k=2)
+    make_sparse(model, selection)
+    images, labels = toy_batch()
+    toy_loss(model, images, labels).backward()
+    precise = {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
+    model.zero_grad()
+    with torch.autocast('cpu', dtype=torch.bfloat16):
+        toy_loss(model, images, labels).backward()
+    for name, parameter in model.named_parameters():
+        if name in precise:
+            assert parameter.grad is not None
+            assert parameter.grad.dtype == torch.float32
+            error = (parameter.grad - precise[name]).norm() / precise[name].norm()
+            assert error < 0.1, name
+
+
+def test_the_probe_finds_no_fault_in_a_right_conversion() -> None:
+    model = ToyNet()
+    make_sparse(model, neuron(random(selectable_weights(model)), k=1), whole=['head.bias'])
+    report = probe_gradients(model, lambda: toy_loss(model, *toy_batch()))
+    assert report.wrong == ()
+    assert report.silent == ()
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_the_probe_names_a_layer_whose_gradient_is_lost() -> None:
+    class Cached(nn.Module):
+        """Reads its weight past the layer, as no forward should."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = nn.Linear(4, 4)
+            self.outer = nn.Linear(4, 2)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            weight = self.inner._parameters['weight']
+            assert weight is not None
+            return self.outer(nn.functional.linear(x, weight))
+
+    model = Cached()
+    make_sparse(model, neuron(random(selectable_weights(model)), k=1), whole=['inner.bias'])
+    report = probe_gradients(model, lambda: model(torch.ones(3, 4)).sum())
+    assert report.wrong == ('inner.weight',)
+    assert set(report.silent) == {'inner.weight', 'inner.bias'}
+
+
+def test_a_converted_layer_is_still_what_it_was() -> None:
+    model = ToyNet()
+    make_sparse(model, neuron(random(selectable_weights(model)), k=1))
+    assert isinstance(model.linear, nn.Linear)
+    assert isinstance(model.linear, SparseLayer)
+    assert isinstance(model.stem, nn.Conv2d)

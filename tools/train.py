@@ -1,0 +1,10 @@
+"""Fine-tune a model: python tools/train.py configs/gps_sam_kvasir.py."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from gps_seg.cli.train import main  # noqa: E402
+
+raise SystemExit(main())
