@@ -1,0 +1,219 @@
+"""SAM as a model of MMEngine: one foreground mask for each image."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from mmengine.logging import print_log
+from mmengine.model import BaseModel
+from mmengine.structures import PixelData
+from mmseg.registry import MODELS
+from mmseg.structures import SegDataSample
+from torch import Tensor
+
+from gps_seg.models.architectures import build_sam_parts
+from gps_seg.models.decoding import decode
+from gps_seg.models.pooling import mask_pooled
+from gps_seg.models.weights import (
+    load_strictly,
+    read_weight_file,
+    sam_state_from_timm,
+    weights_layout,
+)
+
+PROMPTS = ('none', 'box')
+
+
+@MODELS.register_module()
+class SAMSegmentor(BaseModel):
+    """SAM (Kirillov et al., arXiv:2304.02643) with one prompt and one mask for each image.
+
+    arch: a key of ARCHITECTURES. image_size: side of the square input in pixels, a multiple of 16.
+    prompt: 'none' (no sparse token, as published for Kvasir-SEG) or 'box' (`box_prompt` of each
+    data sample, (x0, y0, x1, y1) in input pixels). checkpoint: a whole SAM. encoder_weights: the
+    image encoder alone, of a plain timm ViT or of a SAM. fresh: names of the parts that start
+    fresh although a file is given. loss: config of a loss of (logits, targets).
+
+    The state dict has exactly the names, and the architecture's shapes, of `segment_anything`.
+    """
+
+    backbone_modules: tuple[str, ...] = ('image_encoder',)
+    head_modules: tuple[str, ...] = ('mask_decoder', 'prompt_encoder.no_mask_embed')
+
+    def __init__(
+        self,
+        *,
+        arch: str,
+        image_size: int,
+        data_preprocessor: dict[str, Any],
+        prompt: str = 'none',
+        checkpoint: str | None = None,
+        encoder_weights: str | None = None,
+        fresh: Sequence[str] = (),
+        loss: dict[str, Any] | None = None,
+    ) -> None:
+        if prompt not in PROMPTS:
+            raise ValueError(f'prompt must be one of {", ".join(PROMPTS)}, got {prompt!r}')
+        if checkpoint is not None and encoder_weights is not None:
+            raise ValueError(
+                'checkpoint and encoder_weights both name weights of the encoder; set one to None'
+            )
+        # Built here: without a default scope the base class would search MMEngine's own registry.
+        super().__init__(MODELS.build(data_preprocessor))
+        self.image_size = image_size
+        self.prompt = prompt
+        self.checkpoint = checkpoint
+        self.encoder_weights = encoder_weights
+        self.fresh = (fresh,) if isinstance(fresh, str) else tuple(fresh)
+        for name, part in build_sam_parts(arch, image_size).items():
+            self.add_module(name, part)
+        self.loss_function = MODELS.build(loss or dict(type='BCESoftIoULoss'))
+        # The names of the tensors that no file has filled.
+        self.fresh_names = frozenset(self.state_dict())
+
+    def init_weights(self) -> None:
+        """Load the weight file, strictly, and learn `fresh_names`; later calls do nothing.
+
+        Raises FileNotFoundError and ValueError that name the next step.
+        """
+        if self.is_init:
+            return
+        source = self.checkpoint or self.encoder_weights
+        if source is not None:
+            state = self._sam_state(source)
+            self.fresh_names = load_strictly(self, state, fresh=self.fresh, source=source)
+        num_tensors = len(self.state_dict())
+        print_log(
+            f'{num_tensors - len(self.fresh_names)} of {num_tensors} tensors loaded from {source}, '
+            f'{len(self.fresh_names)} start fresh',
+            logger='current',
+        )
+        self._is_init = True
+
+    def forward(
+        self,
+        inputs: Tensor,
+        data_samples: list[SegDataSample] | None = None,
+        mode: str = 'tensor',
+    ) -> Any:
+        """Segment a preprocessed batch, (B, 3, image_size, image_size).
+
+        mode: 'tensor' gives low-resolution logits (B, 1, image_size / 4, image_size / 4), 'loss'
+        the named losses, 'predict' the data samples with predictions.
+        """
+        if mode == 'tensor':
+            return self.low_res_logits(inputs, data_samples)
+        if mode == 'loss':
+            return self.loss(inputs, data_samples)
+        if mode == 'predict':
+            return self.predict(inputs, data_samples)
+        raise ValueError(f'mode must be tensor, loss or predict, got {mode!r}')
+
+    def low_res_logits(self, inputs: Tensor, data_samples: list[SegDataSample] | None) -> Tensor:
+        """Foreground logits (B, 1, image_size / 4, image_size / 4)."""
+        self._check_size(inputs)
+        positions, sparse_prompts, dense_prompts = self._encode_prompts(len(inputs), data_samples)
+        embeddings = self.image_encoder(inputs)
+        return decode(self.mask_decoder, embeddings, positions, sparse_prompts, dense_prompts)[0]
+
+    def loss(self, inputs: Tensor, data_samples: list[SegDataSample] | None) -> dict[str, Tensor]:
+        """The named losses, at input resolution, of logits upsampled bilinearly in fp32."""
+        targets = self._targets(inputs, data_samples)
+        logits = self.low_res_logits(inputs, data_samples).float()
+        return self.loss_function(_resized(logits, targets.shape[2:]), targets)
+
+    def predict(
+        self, inputs: Tensor, data_samples: list[SegDataSample] | None
+    ) -> list[SegDataSample]:
+        """Add `seg_logits` (1, H, W) and `pred_sem_seg` (1, H, W) in {0, 1} at `ori_shape`.
+
+        As in `segment_anything`, logits are upsampled bilinearly to the input size, then resized
+        bilinearly to the original size; foreground is where they are above 0 (probability 0.5).
+        """
+        logits = _resized(self.low_res_logits(inputs, data_samples).float(), inputs.shape[2:])
+        if data_samples is None:
+            data_samples = [SegDataSample() for _ in inputs]
+        for sample, image_logits in zip(data_samples, logits, strict=True):
+            size = sample.metainfo.get('ori_shape', inputs.shape[2:])[:2]
+            resized = _resized(image_logits[None], size)[0]
+            sample.seg_logits = PixelData(data=resized)
+            sample.pred_sem_seg = PixelData(data=(resized > 0).long())
+        return data_samples
+
+    def embed(
+        self, inputs: Tensor, data_samples: list[SegDataSample] | None
+    ) -> tuple[Tensor, Tensor]:
+        """One embedding for each class present in each image: its mask-pooled encoder features.
+
+        Returns embeddings (N, D) and their classes (N,) int64, N <= 2 B.
+        """
+        targets = self._targets(inputs, data_samples)
+        self._check_size(inputs)
+        return mask_pooled(self.image_encoder(inputs), targets, num_classes=2)
+
+    def _sam_state(self, source: str) -> dict[str, Tensor]:
+        state = read_weight_file(source)
+        layout = weights_layout(state)
+        if self.checkpoint is not None:
+            if layout == 'timm':
+                raise ValueError(
+                    f'{source} holds a plain ViT, not a SAM; give it as encoder_weights'
+                )
+            return state
+        if layout == 'timm':
+            return sam_state_from_timm(state)
+        return {n: tensor for n, tensor in state.items() if n.startswith('image_encoder.')}
+
+    def _encode_prompts(
+        self, batch: int, data_samples: list[SegDataSample] | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Positions (1, C, h, w), sparse prompts (B, N, C) and dense prompts (B or 1, C, h, w)."""
+        device = self.prompt_encoder.no_mask_embed.weight.device
+        boxes = self._boxes(batch, data_samples).to(device) if self.prompt == 'box' else None
+        # Coordinates times random frequencies: half precision would move the prompts by pixels.
+        with torch.autocast(device.type, enabled=False):
+            positions = self.prompt_encoder.get_dense_pe()
+            sparse, dense = self.prompt_encoder(points=None, boxes=boxes, masks=None)
+        return positions, sparse.expand(batch, -1, -1), dense
+
+    def _boxes(self, batch: int, data_samples: list[SegDataSample] | None) -> Tensor:
+        samples = data_samples or []
+        boxes = [sample.metainfo.get('box_prompt') for sample in samples]
+        if len(boxes) != batch or any(box is None for box in boxes):
+            raise ValueError(
+                "prompt='box' needs box_prompt in the metainfo of every data sample; add BoxPrompt "
+                "to the pipeline, or set prompt='none'"
+            )
+        return torch.stack([torch.as_tensor(box, dtype=torch.float32) for box in boxes])
+
+    def _targets(self, inputs: Tensor, data_samples: list[SegDataSample] | None) -> Tensor:
+        """The masks as (B, 1, H, W) int64 in {0, 1}."""
+        if data_samples is None:
+            raise ValueError('data samples with masks (gt_sem_seg) are needed here')
+        masks = [sample.gt_sem_seg.data for sample in data_samples]
+        wrong = [tuple(mask.shape) for mask in masks if mask.shape[-2:] != inputs.shape[2:]]
+        if wrong:
+            raise ValueError(
+                f'masks must have the size of the images, {tuple(inputs.shape[2:])}, got '
+                f'{wrong[0]}; resize both in the training pipeline'
+            )
+        targets = torch.stack(masks).to(inputs.device)
+        if targets.min() < 0 or targets.max() > 1:
+            raise ValueError(
+                f'masks must hold 0 and 1 alone, got {int(targets.min())} to '
+                f'{int(targets.max())}; threshold them in the pipeline (LoadMask)'
+            )
+        return targets
+
+    def _check_size(self, inputs: Tensor) -> None:
+        height, width = inputs.shape[2:]
+        if height != self.image_size or width != self.image_size:
+            raise ValueError(
+                f'images must be {self.image_size} x {self.image_size} pixels (image_size of the '
+                f'config), got {height} x {width}; resize them in the pipeline'
+            )
+
+
+def _resized(logits: Tensor, size: Sequence[int]) -> Tensor:
+    return F.interpolate(logits, tuple(size), mode='bilinear', align_corners=False)
