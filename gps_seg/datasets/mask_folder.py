@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mmseg.datasets import BaseSegDataset
-from mmseg.registry import DATASETS
+from mmseg.registry import DATASETS, TRANSFORMS
 
 from gps_seg.data_root import VARIABLE, data_path
 from gps_seg.datasets.specs import MASK_FOLDERS, MaskFolder, split_file
@@ -27,16 +27,14 @@ def files_by_stem(root: Path, pattern: str) -> dict[str, Path]:
 
     Suffixes are not part of that text. Raises ValueError where two files have the same.
     """
-    before, star, after = Path(pattern).name.rpartition('*')
-    if not star:
-        raise ValueError(f'the pattern {pattern!r} has no * in its file name, such as images/*.png')
-    after = Path(after).stem if after.startswith('_') or '.' in after[1:] else after
-    after = '' if after.startswith('.') else after
+    if Path(pattern).stem.count('*') != 1:
+        raise ValueError(f'the file name of {pattern!r} needs one *, as in images/*.png')
+    before, _, after = Path(pattern).stem.partition('*')
     found: dict[str, Path] = {}
     for path in sorted(root.glob(pattern)):
         if path.suffix.lower() not in SUFFIXES or path.name.startswith('.'):
             continue
-        stem = path.stem.removeprefix(before.replace('*', '')).removesuffix(after)
+        stem = path.stem.removeprefix(before).removesuffix(after)
         if stem in found:
             raise ValueError(
                 f'{found[stem]} and {path} have the same stem {stem!r}, so their pairs are not '
@@ -138,7 +136,10 @@ class MaskFolderDataset(BaseSegDataset):
         super().__init__(
             ann_file=ann_file,
             metainfo=dict(classes=self.folder.classes, palette=list(self.folder.palette)),
-            pipeline=list(pipeline),
+            # Built here, so that it works without a Runner and its default scope too.
+            pipeline=[
+                TRANSFORMS.build(step) if isinstance(step, dict) else step for step in pipeline
+            ],
             test_mode=test_mode,
             indices=indices,
             lazy_init=lazy_init,

@@ -49,15 +49,18 @@ def cluster_threshold(levels: np.ndarray, *, lossy: bool) -> float:
     gaps = np.diff(levels.astype(np.float64))
     cut = int(gaps.argmax())
     last, first = float(levels[cut]), float(levels[cut + 1])
-    if max(last - low, high - first) > (high - low) / 4:
+    # Values that scatter are noise only on a wide scale; on a narrow one they are class numbers.
+    widest = (high - low) / 4 if high - low >= 128 else 0
+    if max(last - low, high - first) > widest:
         raise ValueError(
             f'its values make more than two clusters ({len(levels)} values from {low:g} to '
             f'{high:g}, such as class or instance numbers, or soft edges)'
         )
-    if not lossy and last > low and first == high == 255 and cut < 4:
+    # Noise scatters on both sides; a few low values below a single high one mean something else.
+    if not lossy and last > low and first == high and cut < 4:
         raise ValueError(
             f'its values {", ".join(f"{level:g}" for level in levels)} look like class numbers '
-            'with 255 for ignored pixels'
+            f'with {high:g} for ignored pixels'
         )
     return (last + first) / 2
 

@@ -15,7 +15,7 @@ PNG_START, PNG_END = b'\x89PNG', b'IEND'
 def read_file(path: str | Path) -> bytes:
     """The bytes of an image file that is there and was not cut off.
 
-    Decoders fill what a cut JPEG or PNG lacks with grey, so completeness is asked of the file.
+    Some decoders fill what a cut file lacks with grey, so JPEG and PNG are asked for their end.
     Raises FileNotFoundError, or ValueError for a file that is empty or cut off.
     """
     path = Path(path)
@@ -57,7 +57,7 @@ def to_uint8(pixels: np.ndarray) -> np.ndarray:
     low, high = values.min(), values.max()
     if not np.isfinite([low, high]).all():
         raise ValueError('it holds values that are not finite')
-    return np.rint((values - low) * (255 / max(high - low, np.finfo(float).tiny))).astype(np.uint8)
+    return np.rint((values - low) * (255 / ((high - low) or 1))).astype(np.uint8)
 
 
 @TRANSFORMS.register_module()

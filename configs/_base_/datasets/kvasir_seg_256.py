@@ -1,6 +1,5 @@
 _base_ = './kvasir_seg.py'
 
-image_size = 256
-train_dataloader = dict(dataset=dict(image_size=image_size))
-val_dataloader = dict(dataset=dict(image_size=image_size))
-test_dataloader = dict(dataset=dict(image_size=image_size))
+train_dataloader = dict(dataset=dict(image_size=256))
+val_dataloader = dict(dataset=dict(image_size=256))
+test_dataloader = dict(dataset=dict(image_size=256))
