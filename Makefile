@@ -50,7 +50,7 @@ $(STAMP): setup.cfg pyproject.toml
 	        echo "$(PYTHON) has no venv module; on Debian and Ubuntu: sudo apt install python3-venv" >&2; exit 1; }; \
 	    $(PYTHON) -m venv $(VENV); \
 	fi
-	@echo "Installing into $(VENV). The first time fetches about 3 GB and unpacks 5 GB: 2 to 10 minutes."
+	@echo "Installing into $(VENV). The first time fetches about 3 GB and unpacks 6 GB: 2 to 10 minutes."
 	@$(BIN)/python -u -m pip install --disable-pip-version-check --progress-bar off -e '.[mm,dev]' \
 	    | awk '/Downloading .*\([0-9][0-9][0-9.]+ [MG]B\)/ {$$1 = $$1; print "  " $$0} \
 	           /^Installing collected/ {print "  unpacking " NF - 3 " packages"} \
