@@ -16,10 +16,8 @@ from mmseg.registry import TRANSFORMS
 
 from gps_seg.datasets.draws import next_generator
 
-Transform = albumentations.BasicTransform | albumentations.BaseCompose
 
-
-def build_transform(config: Mapping[str, Any]) -> Transform:
+def build_transform(config: Mapping[str, Any]) -> Any:
     """Build one albumentations transform, or a group such as OneOf, from `dict(type=..., ...)`.
 
     Raises ValueError for an unknown name, an unknown argument or a value out of range.
@@ -27,7 +25,8 @@ def build_transform(config: Mapping[str, Any]) -> Transform:
     arguments = dict(config)
     name = arguments.pop('type', None)
     kind = getattr(albumentations, name, None) if isinstance(name, str) else None
-    if not (isinstance(kind, type) and issubclass(kind, Transform)):
+    groups = (albumentations.BasicTransform, albumentations.BaseCompose)
+    if not (isinstance(kind, type) and issubclass(kind, groups)):
         raise ValueError(
             f'albumentations {albumentations.__version__} has no transform {name!r}; see '
             'https://albumentations.ai/docs/reference/supported-targets-by-transform/'

@@ -14,7 +14,7 @@ class EpochSampler(DefaultSampler):
     augment an image in the same way.
     """
 
-    def __iter__(self) -> Iterator[tuple[int, int, int]]:  # type: ignore[override]
+    def __iter__(self) -> Iterator[tuple[int, int, int]]:
         # A list, not a generator: an epoch that starts while another is drawn keeps its number.
         seed, epoch = int(self.seed), int(self.epoch)
         return iter([(seed, epoch, int(index)) for index in super().__iter__()])

@@ -51,7 +51,7 @@ def test_seed_epoch_and_index_each_change_the_draw() -> None:
 
 def test_augmenting_neither_reads_nor_moves_global_random_states() -> None:
     random.seed(0), np.random.seed(0), torch.manual_seed(0)
-    before = random.getstate(), np.random.get_state()[1].copy(), torch.get_rng_state()  # type: ignore[index, union-attr]
+    before = random.getstate(), np.random.get_state()[1].copy(), torch.get_rng_state()  # type: ignore[index]
     augmented(Augment(STRONG), (0, 0, 0))
     assert random.getstate() == before[0]
     np.testing.assert_array_equal(np.random.get_state()[1], before[1])  # type: ignore[index]

@@ -173,6 +173,7 @@ def test_a_dataset_survives_pickling_for_spawned_workers(make_folder: Maker) -> 
 def test_every_spec_has_two_classes_their_colours_and_disjoint_lists(spec: str) -> None:
     folder = MASK_FOLDERS[spec]
     assert len(folder.classes) == len(folder.palette) == 2
+    assert folder.splits
     parts = [
         set(split_file(folder.splits, part).read_text().split())
         for part in ('train', 'val', 'test')

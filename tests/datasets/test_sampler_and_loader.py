@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 from gps_seg.datasets import EpochSampler, MaskFolderDataset
 
 KEYS = ('img_path', 'ori_shape', 'img_shape', 'draw', 'box_prompt')
-PIPELINE = [
+PIPELINE: list[dict[str, Any]] = [
     dict(type='LoadImage'),
     dict(type='LoadMask'),
     dict(type='SquashResize'),
@@ -37,7 +37,9 @@ def dataset(make_folder: Callable[..., Path]) -> MaskFolderDataset:
 def two_epochs(dataset: MaskFolderDataset, **options: Any) -> dict[tuple[int, ...], torch.Tensor]:
     """Image, mask and box of every draw of two epochs."""
     sampler = EpochSampler(dataset, shuffle=True, seed=11)
-    loader = DataLoader(dataset, sampler=sampler, collate_fn=pseudo_collate, **options)
+    loader: DataLoader[Any] = DataLoader(
+        dataset, sampler=sampler, collate_fn=pseudo_collate, **options
+    )
     seen = {}
     for epoch in range(2):
         sampler.set_epoch(epoch)
