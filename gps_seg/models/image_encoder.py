@@ -79,7 +79,7 @@ class FusedAttention(Attention):
         head_dim = value.shape[-1]
         rows, columns = self._relative_biases(query, height, width)
         query = torch.cat([query * self.scale, rows, columns], dim=-1)
-        places = _one_hot_places(height, width).to(key)
+        places = _one_hot_places(height, width, like=key)
         key = torch.cat([key, places.expand(batch, self.num_heads, -1, -1)], dim=-1)
         # The fused kernels need heads of equal length; zeros add nothing to the output.
         value = F.pad(value, (0, height + width))
@@ -96,7 +96,8 @@ class FusedAttention(Attention):
         return rows.flatten(2, 3), columns.flatten(2, 3)
 
 
-def _one_hot_places(height: int, width: int) -> Tensor:
+def _one_hot_places(height: int, width: int, *, like: Tensor) -> Tensor:
     """The one-hot row and column of every token, (height * width, height + width)."""
-    rows = torch.eye(height).repeat_interleave(width, dim=0)
-    return torch.cat([rows, torch.eye(width).repeat(height, 1)], dim=1)
+    rows = torch.eye(height, device=like.device, dtype=like.dtype).repeat_interleave(width, dim=0)
+    columns = torch.eye(width, device=like.device, dtype=like.dtype).repeat(height, 1)
+    return torch.cat([rows, columns], dim=1)

@@ -83,12 +83,9 @@ class SAMSegmentor(BaseModel):
         if source is not None:
             state = self._sam_state(source)
             self.fresh_names = load_strictly(self, state, fresh=self.fresh, source=source)
-        num_tensors = len(self.state_dict())
-        print_log(
-            f'{num_tensors - len(self.fresh_names)} of {num_tensors} tensors loaded from {source}, '
-            f'{len(self.fresh_names)} start fresh',
-            logger='current',
-        )
+        num_tensors, num_fresh = len(self.state_dict()), len(self.fresh_names)
+        loaded = f'{num_tensors - num_fresh} from {source}' if source else 'no weight file'
+        print_log(f'SAM of {num_tensors} tensors: {loaded}, {num_fresh} fresh', logger='current')
         self._is_init = True
 
     def forward(
