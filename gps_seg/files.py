@@ -2,10 +2,8 @@
 
 import os
 import tempfile
-import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from pickle import UnpicklingError
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -89,16 +87,24 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
         raise FileNotFoundError(f'no file {path}')
     try:
         content = torch.load(path, map_location='cpu', weights_only=True)
-    except (UnpicklingError, RuntimeError, EOFError, zipfile.BadZipFile) as error:
+    except Exception as error:  # damaged bytes make an unpickler raise anything
         raise ValueError(
             f'{path} cannot be read as weights alone: it is damaged, or a pickle of more than '
-            f'tensors, which is not run here. Save its state dict as .safetensors first. ({error})'
+            'tensors, which is not run here. Save its state dict as .safetensors first '
+            f'({error!r:.200})'
         ) from error
-    for key in WRAPPER_KEYS:
-        if isinstance(content, dict) and isinstance(content.get(key), dict):
-            content = content[key]
+    content = _unwrapped(content)
     if not isinstance(content, dict) or not all(
         isinstance(value, Tensor) for value in content.values()
     ):
         raise ValueError(f'{path} does not hold a state dict (names and tensors)')
+    return content
+
+
+def _unwrapped(content: object) -> object:
+    while isinstance(content, dict):
+        inner = next((content[k] for k in WRAPPER_KEYS if isinstance(content.get(k), dict)), None)
+        if inner is None:
+            return content
+        content = inner
     return content

@@ -105,12 +105,12 @@ def read_base(path: Path, delta: Delta) -> dict[str, Tensor]:
     """
     state = read_weights(path)
     names = (delta.values.keys() | delta.whole.keys()) - delta.fresh
-    if names <= state.keys():
+    if names <= state.keys() or not any(name.startswith('image_encoder.') for name in names):
         return state
     # Only here, since the models need more installed than deltas do.
-    from gps_seg.models.weights import is_timm_vit, sam_state_from_timm
+    from gps_seg.models.weights import sam_state_from_timm, weights_layout
 
-    return sam_state_from_timm(state) if is_timm_vit(state) else state
+    return sam_state_from_timm(state) if weights_layout(state) == 'timm' else state
 
 
 def write_checkpoint(path: Path, state: Mapping[str, Tensor]) -> None:

@@ -47,22 +47,6 @@ class Delta(Stored):
     )
     _swapped_in: list['Delta'] = field(default_factory=list, init=False, repr=False)
 
-    def __post_init__(self) -> None:
-        twice = sorted(self.selection.keys() & self.whole.keys())
-        if twice:
-            raise ValueError(f'{twice[0]} is both selected from and stored whole')
-        if self.selection.keys() != self.values.keys():
-            raise ValueError('the selection and the values name different weights')
-        for name, entries in self.selection.items():
-            if self.values[name].shape != (entries.num,):
-                raise ValueError(
-                    f'{name} has {entries.num} entries, but values of shape '
-                    f'{tuple(self.values[name].shape)}'
-                )
-        homeless = sorted(self.fresh - self.whole.keys())
-        if homeless:
-            raise ValueError(f'{homeless[0]} is fresh, but not stored whole')
-
     @classmethod
     def between(
         cls,

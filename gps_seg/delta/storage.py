@@ -22,7 +22,7 @@ FORMAT = 'gps_seg.delta/1'
 
 @dataclass(frozen=True, eq=False)
 class Stored:
-    """The content of a delta file, as in `Delta`."""
+    """The content of a delta file, as in `Delta`. Raises ValueError where its parts do not fit."""
 
     selection: Selection
     values: Mapping[str, Tensor]
@@ -31,6 +31,22 @@ class Stored:
     fresh: frozenset[str]
     metadata: Mapping[str, str]
     absent: frozenset[str]
+
+    def __post_init__(self) -> None:
+        twice = sorted(self.selection.keys() & self.whole.keys())
+        if twice:
+            raise ValueError(f'{twice[0]} is both selected from and stored whole')
+        if self.selection.keys() != self.values.keys():
+            raise ValueError('the selection and the values name different weights')
+        for name, entries in self.selection.items():
+            if self.values[name].shape != (entries.num,):
+                raise ValueError(
+                    f'{name} has {entries.num} entries, but values of shape '
+                    f'{tuple(self.values[name].shape)}'
+                )
+        homeless = sorted(self.fresh - self.whole.keys())
+        if homeless:
+            raise ValueError(f'{homeless[0]} is fresh, but not stored whole')
 
 
 def write_delta(path: str | Path, stored: Stored) -> None:
@@ -78,7 +94,7 @@ def read_delta(path: str | Path) -> Stored:
         raise ValueError(f'{path} {kind}')
     try:
         return _unpacked(tensors, metadata)
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise ValueError(f'{path} is damaged ({error!r}); write or fetch it again') from error
 
 

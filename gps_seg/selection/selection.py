@@ -204,5 +204,5 @@ class Selection(Mapping[str, Entries]):
         try:
             provenance = json.loads(metadata['provenance'])
             return cls.from_tensors(tensors, metadata['entries'], provenance)
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
             raise ValueError(f'{path} is damaged ({error!r}); write or fetch it again') from error
