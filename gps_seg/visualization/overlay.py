@@ -32,11 +32,11 @@ def overlay_image(image: Image, truth: Mask | None = None, prediction: Mask | No
             raise ValueError(
                 f'a mask of {mask.shape} over an image of {image.shape[:2]}; resize one of them'
             )
-    width = max(1, round(max(image.shape[:2]) / 250))
+    width = max(1, round(max(image.shape[:2]) / 320))
     filled = _fill(image, truth, TRUTH) if prediction is None else image
     filled = _fill(filled, prediction, PREDICTION)
     # All edges first: where both outlines coincide, the blue line lies within the yellow one.
-    lines = ((prediction, 2 * width, PREDICTION), (truth, width, TRUTH))
+    lines = ((prediction, 2 * width + 2, PREDICTION), (truth, width, TRUTH))
     drawn = filled.copy()
     for mask, thickness, _ in lines:
         _outline(drawn, mask, _EDGE, thickness + max(2, width))
