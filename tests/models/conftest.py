@@ -37,7 +37,8 @@ def build(monkeypatch: pytest.MonkeyPatch) -> Callable[..., SAMSegmentor]:
     monkeypatch.setitem(ARCHITECTURES, 'toy', TOY)
 
     def build_model(**changes: Any) -> SAMSegmentor:
-        config = dict(arch='toy', image_size=64, data_preprocessor=PREPROCESSOR) | changes
+        config: dict[str, Any] = dict(arch='toy', image_size=64, data_preprocessor=PREPROCESSOR)
+        config.update(changes)
         torch.manual_seed(0)
         return SAMSegmentor(**config)
 

@@ -1,5 +1,8 @@
 """Batched decoding against the stock decoder, image by image."""
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 import torch
 
@@ -10,8 +13,8 @@ from gps_seg.models.decoding import decode, predicted_iou
 @pytest.mark.parametrize('num_prompts', [0, 2])
 @pytest.mark.parametrize('one_dense_prompt', [True, False])
 def test_a_batch_is_decoded_as_the_stock_decoder_decodes_each_image(
-    randomise, num_prompts, one_dense_prompt
-):
+    randomise: Callable[[Any], Any], num_prompts: int, one_dense_prompt: bool
+) -> None:
     decoder = randomise(build_sam_parts('demo', 64)['mask_decoder'])
     embeddings, positions = torch.randn(3, 64, 4, 4), torch.randn(1, 64, 4, 4)
     sparse = torch.randn(3, num_prompts, 64)

@@ -4,14 +4,17 @@ import numpy as np
 import pytest
 import torch
 from mmseg.registry import MODELS
+from torch import Tensor
 
 from gps_seg.models.losses import BCESoftIoULoss, soft_iou
+
+Batch = tuple[Tensor, Tensor]
 
 LOSSES = ['BCESoftIoULoss', 'MonaiDiceLoss', 'MonaiDiceFocalLoss']
 
 
 @pytest.fixture
-def batch():
+def batch() -> Batch:
     random = np.random.default_rng(0)
     logits = random.normal(scale=2, size=(3, 1, 7, 5))
     targets = random.integers(0, 2, size=(3, 1, 7, 5))
@@ -19,11 +22,11 @@ def batch():
     return torch.from_numpy(logits), torch.from_numpy(targets)
 
 
-def probabilities(logits):
+def probabilities(logits: Tensor) -> np.ndarray:
     return 1 / (1 + np.exp(-logits.numpy()))
 
 
-def test_bce_and_soft_iou_are_the_written_formulas(batch):
+def test_bce_and_soft_iou_are_the_written_formulas(batch: Batch) -> None:
     logits, targets = batch
     p, y = probabilities(logits), targets.numpy()
     bce = -(y * np.log(p) + (1 - y) * np.log(1 - p)).mean()
@@ -36,7 +39,7 @@ def test_bce_and_soft_iou_are_the_written_formulas(batch):
     np.testing.assert_allclose(losses['loss_iou'].item(), 3 * (1 - iou), rtol=1e-12)
 
 
-def test_dice_is_the_written_formula(batch):
+def test_dice_is_the_written_formula(batch: Batch) -> None:
     logits, targets = batch
     p, y = probabilities(logits), targets.numpy()
     dice = (2 * (p * y).sum((1, 2, 3)) + 1e-5) / ((p + y).sum((1, 2, 3)) + 1e-5)
@@ -44,7 +47,7 @@ def test_dice_is_the_written_formula(batch):
     np.testing.assert_allclose(losses['loss_dice'].item(), (1 - dice).mean(), rtol=1e-12)
 
 
-def test_dice_focal_is_the_written_formula(batch):
+def test_dice_focal_is_the_written_formula(batch: Batch) -> None:
     logits, targets = batch
     p, y = probabilities(logits), targets.numpy()
     dice = (2 * (p * y).sum((1, 2, 3)) + 1e-5) / ((p + y).sum((1, 2, 3)) + 1e-5)
@@ -56,7 +59,7 @@ def test_dice_focal_is_the_written_formula(batch):
 
 
 @pytest.mark.parametrize('name', LOSSES)
-def test_an_empty_mask_has_a_loss_and_a_gradient(name):
+def test_an_empty_mask_has_a_loss_and_a_gradient(name: str) -> None:
     loss = MODELS.build(dict(type=name))
     targets = torch.zeros(2, 1, 8, 8, dtype=torch.int64)
     values = []
@@ -65,6 +68,7 @@ def test_an_empty_mask_has_a_loss_and_a_gradient(name):
         value = sum(loss(logits, targets).values())
         value.backward()
         assert value.isfinite()
+        assert logits.grad is not None
         assert logits.grad.isfinite().all()
         values.append(value.item())
     assert values == sorted(values)
@@ -72,7 +76,7 @@ def test_an_empty_mask_has_a_loss_and_a_gradient(name):
 
 
 @pytest.mark.parametrize('name', LOSSES)
-def test_losses_are_in_fp32_under_autocast(name, batch):
+def test_losses_are_in_fp32_under_autocast(name: str, batch: Batch) -> None:
     logits, targets = batch[0].bfloat16(), batch[1]
     loss = MODELS.build(dict(type=name))
     expected = loss(logits.float(), targets)
@@ -83,7 +87,7 @@ def test_losses_are_in_fp32_under_autocast(name, batch):
         assert torch.equal(value, expected[key])
 
 
-def test_soft_iou_of_a_hard_prediction_is_the_iou_of_sets():
+def test_soft_iou_of_a_hard_prediction_is_the_iou_of_sets() -> None:
     predicted = torch.zeros(1, 1, 4, 4)
     predicted[..., :2] = 1
     actual = torch.zeros(1, 1, 4, 4)
@@ -92,6 +96,6 @@ def test_soft_iou_of_a_hard_prediction_is_the_iou_of_sets():
     torch.testing.assert_close(iou, torch.tensor([4 / 12]))
 
 
-def test_a_loss_without_smoothing_is_refused():
+def test_a_loss_without_smoothing_is_refused() -> None:
     with pytest.raises(ValueError, match='smooth must be above 0, got 0'):
         BCESoftIoULoss(smooth=0)

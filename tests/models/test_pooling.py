@@ -6,7 +6,7 @@ import torch
 from gps_seg.models.pooling import mask_pooled
 
 
-def test_pooled_features_are_the_mean_over_the_upsampled_map():
+def test_pooled_features_are_the_mean_over_the_upsampled_map() -> None:
     random = np.random.default_rng(0)
     features = random.normal(size=(2, 5, 3, 4))
     masks = random.integers(0, 3, size=(2, 1, 12, 8))
@@ -24,7 +24,7 @@ def test_pooled_features_are_the_mean_over_the_upsampled_map():
     assert classes.tolist() == [0, 1, 2, 0, 1, 2]
 
 
-def test_one_pixel_is_enough_to_be_pooled():
+def test_one_pixel_is_enough_to_be_pooled() -> None:
     features = torch.randn(1, 5, 4, 4)
     masks = torch.zeros(1, 1, 256, 256, dtype=torch.int64)
     masks[0, 0, 200, 70] = 1
@@ -33,7 +33,7 @@ def test_one_pixel_is_enough_to_be_pooled():
     torch.testing.assert_close(embeddings[1], features[0, :, 200 // 64, 70 // 64])
 
 
-def test_an_absent_class_gives_no_row_and_no_nan():
+def test_an_absent_class_gives_no_row_and_no_nan() -> None:
     features = torch.randn(3, 5, 4, 4, requires_grad=True)
     masks = torch.zeros(3, 1, 16, 16, dtype=torch.int64)
     masks[1] = 1
@@ -41,10 +41,11 @@ def test_an_absent_class_gives_no_row_and_no_nan():
     assert classes.tolist() == [0, 1, 0]
     torch.testing.assert_close(embeddings, features.mean((2, 3)))
     embeddings.sum().backward()
+    assert features.grad is not None
     assert features.grad.isfinite().all()
 
 
-def test_pooling_is_in_fp32_under_autocast():
+def test_pooling_is_in_fp32_under_autocast() -> None:
     features = torch.randn(1, 5, 4, 4).bfloat16()
     with torch.autocast('cpu', torch.bfloat16):
         embeddings, _ = mask_pooled(

@@ -1,6 +1,9 @@
 """SAMSegmentor against segment_anything's Sam, NumPy and its own invariants."""
 
+from collections.abc import Callable
 from functools import partial
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,19 +18,22 @@ from segment_anything.modeling import (
     Sam,
     TwoWayTransformer,
 )
-from torch import nn
+from torch import Tensor, nn
 
 from gps_seg.models import sam_segmentor
+from gps_seg.models.sam_segmentor import SAMSegmentor
+
+State = dict[str, Tensor]
 
 CONFIGS = ['sam_vit_b', 'sam_vit_tiny', 'sam_demo']
 
 
 @pytest.fixture
-def model(build, randomise):
+def model(build: Callable[..., SAMSegmentor], randomise: Callable[[Any], Any]) -> SAMSegmentor:
     return randomise(build())
 
 
-def stock_sam(state):
+def stock_sam(state: State) -> Sam:
     sam = Sam(
         ImageEncoderViT(
             img_size=64,
@@ -52,7 +58,12 @@ def stock_sam(state):
 
 
 @pytest.mark.parametrize('prompt', ['none', 'box'])
-def test_masks_are_those_of_segment_anything(model, samples, images, prompt):
+def test_masks_are_those_of_segment_anything(
+    model: SAMSegmentor,
+    samples: Callable[..., list[Any]],
+    images: Callable[..., Tensor],
+    prompt: str,
+) -> None:
     model.prompt = prompt
     inputs, data = images(3), samples(3)
     boxes = [torch.tensor([s.metainfo['box_prompt']], dtype=torch.float32) for s in data]
@@ -78,8 +89,13 @@ def test_masks_are_those_of_segment_anything(model, samples, images, prompt):
 @pytest.mark.parametrize('prompt', ['none', 'box'])
 @pytest.mark.parametrize('image_size', [64, 96])
 def test_an_image_gets_the_same_result_in_any_batch(
-    build, randomise, samples, images, prompt, image_size
-):
+    build: Callable[..., SAMSegmentor],
+    randomise: Callable[[Any], Any],
+    samples: Callable[..., list[Any]],
+    images: Callable[..., Tensor],
+    prompt: str,
+    image_size: int,
+) -> None:
     model = randomise(build(prompt=prompt, image_size=image_size))
     inputs, data = images(4, image_size), samples(4, image_size)
     with torch.no_grad():
@@ -91,7 +107,9 @@ def test_an_image_gets_the_same_result_in_any_batch(
     assert (together[0] - together[1]).abs().max() > 1e-2
 
 
-def test_a_box_prompt_matters(model, samples, images):
+def test_a_box_prompt_matters(
+    model: SAMSegmentor, samples: Callable[..., list[Any]], images: Callable[..., Tensor]
+) -> None:
     model.prompt = 'box'
     data = samples(1)
     with torch.no_grad():
@@ -100,7 +118,9 @@ def test_a_box_prompt_matters(model, samples, images):
         assert (model(images(1), data) - before).abs().max() > 1e-2
 
 
-def test_the_loss_is_that_of_the_upsampled_logits(model, samples, images):
+def test_the_loss_is_that_of_the_upsampled_logits(
+    model: SAMSegmentor, samples: Callable[..., list[Any]], images: Callable[..., Tensor]
+) -> None:
     inputs, data = images(2), samples(2)
     losses = model(inputs, data, mode='loss')
     with torch.no_grad():
@@ -113,7 +133,9 @@ def test_the_loss_is_that_of_the_upsampled_logits(model, samples, images):
     assert model.image_encoder.patch_embed.proj.weight.grad.abs().max() > 0
 
 
-def test_the_loss_is_in_fp32_under_autocast(model, samples, images):
+def test_the_loss_is_in_fp32_under_autocast(
+    model: SAMSegmentor, samples: Callable[..., list[Any]], images: Callable[..., Tensor]
+) -> None:
     expected = model(images(2), samples(2), mode='loss')
     with torch.autocast('cpu', torch.bfloat16):
         found = model(images(2), samples(2), mode='loss')
@@ -122,7 +144,9 @@ def test_the_loss_is_in_fp32_under_autocast(model, samples, images):
         torch.testing.assert_close(value, expected[name], rtol=0.05, atol=0.05)
 
 
-def test_prompts_are_exact_under_autocast(model, samples):
+def test_prompts_are_exact_under_autocast(
+    model: SAMSegmentor, samples: Callable[..., list[Any]]
+) -> None:
     model.prompt = 'box'
     expected = model._encode_prompts(2, samples(2))
     with torch.autocast('cpu', torch.bfloat16):
@@ -130,7 +154,9 @@ def test_prompts_are_exact_under_autocast(model, samples):
     assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
 
 
-def test_embeddings_are_mask_means_of_the_feature_map(model, samples, images):
+def test_embeddings_are_mask_means_of_the_feature_map(
+    model: SAMSegmentor, samples: Callable[..., list[Any]], images: Callable[..., Tensor]
+) -> None:
     inputs, data = images(2), samples(2)
     data[1].gt_sem_seg = PixelData(data=torch.zeros(1, 64, 64, dtype=torch.int64))
     data[1].gt_sem_seg.data[0, 40, 21] = 1  # the smallest polyp there can be
@@ -149,7 +175,7 @@ def test_embeddings_are_mask_means_of_the_feature_map(model, samples, images):
     assert model.image_encoder.blocks[0].mlp.lin1.weight.grad.abs().max() > 0
 
 
-def test_fresh_weights_depend_on_the_seed_alone(build):
+def test_fresh_weights_depend_on_the_seed_alone(build: Callable[..., SAMSegmentor]) -> None:
     first, second = build(), build()
     for model in (first, second):
         model.init_weights()
@@ -158,7 +184,12 @@ def test_fresh_weights_depend_on_the_seed_alone(build):
         assert torch.equal(tensor, second.state_dict()[name])
 
 
-def test_weights_are_initialised_once_and_quietly(build, state_file, capsys, monkeypatch):
+def test_weights_are_initialised_once_and_quietly(
+    build: Callable[..., SAMSegmentor],
+    state_file: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     model = build(checkpoint=str(state_file))
     model.init_weights()
     with torch.no_grad():
@@ -174,24 +205,30 @@ def test_weights_are_initialised_once_and_quietly(build, state_file, capsys, mon
 
 
 @pytest.fixture
-def state_file(model, tmp_path):
+def state_file(model: SAMSegmentor, tmp_path: Path) -> Path:
     torch.save(model.state_dict(), tmp_path / 'sam.pth')
     return tmp_path / 'sam.pth'
 
 
-def test_a_prediction_without_data_samples_has_the_size_of_the_input(model, images):
+def test_a_prediction_without_data_samples_has_the_size_of_the_input(
+    model: SAMSegmentor, images: Callable[..., Tensor]
+) -> None:
     with torch.no_grad():
         (sample,) = model(images(1), mode='predict')
     assert sample.seg_logits.data.shape == (1, 64, 64)
 
 
 @pytest.mark.parametrize('mode', ['tensor', 'loss', 'predict'])
-def test_images_of_another_size_are_refused(model, samples, images, mode):
+def test_images_of_another_size_are_refused(
+    model: SAMSegmentor, samples: Callable[..., list[Any]], images: Callable[..., Tensor], mode: str
+) -> None:
     with pytest.raises(ValueError, match=r'must be 64 x 64 pixels \(image_size.*, got 96 x 96'):
         model(images(1, 96), samples(1, 96), mode=mode)
 
 
-def test_masks_that_do_not_fit_are_refused(model, samples, images):
+def test_masks_that_do_not_fit_are_refused(
+    model: SAMSegmentor, samples: Callable[..., list[Any]], images: Callable[..., Tensor]
+) -> None:
     with pytest.raises(ValueError, match=r'size of the images, \(64, 64\), got \(1, 32, 32\)'):
         model(images(1), samples(1, 32), mode='loss')
     data = samples(1)
@@ -202,7 +239,12 @@ def test_masks_that_do_not_fit_are_refused(model, samples, images):
         model(images(1), mode='loss')
 
 
-def test_settings_that_do_not_fit_are_refused(build, model, samples, images):
+def test_settings_that_do_not_fit_are_refused(
+    build: Callable[..., SAMSegmentor],
+    model: SAMSegmentor,
+    samples: Callable[..., list[Any]],
+    images: Callable[..., Tensor],
+) -> None:
     with pytest.raises(ValueError, match="must be one of none, box, got 'point'"):
         build(prompt='point')
     with pytest.raises(ValueError, match='set one to None'):
@@ -217,7 +259,9 @@ def test_settings_that_do_not_fit_are_refused(build, model, samples, images):
 
 
 @pytest.mark.parametrize('name', CONFIGS)
-def test_every_model_config_builds_and_preprocesses(name, samples):
+def test_every_model_config_builds_and_preprocesses(
+    name: str, samples: Callable[..., list[Any]]
+) -> None:
     config = Config.fromfile(f'configs/_base_/models/{name}.py').model
     with torch.device('meta'):
         model = MODELS.build(config)
@@ -232,7 +276,7 @@ def test_every_model_config_builds_and_preprocesses(name, samples):
     torch.testing.assert_close(batch['inputs'][0, :, 5, 6], expected)
 
 
-def test_one_training_step_of_the_demo_lowers_its_loss(samples):
+def test_one_training_step_of_the_demo_lowers_its_loss(samples: Callable[..., list[Any]]) -> None:
     torch.manual_seed(0)
     config = Config.fromfile('configs/_base_/models/sam_demo.py').model
     model = MODELS.build({**config, 'image_size': 64})

@@ -1,12 +1,18 @@
 """Weight files: everything from the file, or named, or an error that lists it."""
 
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
 import pytest
 import timm
 import torch
 from mmengine.config import Config
 from mmseg.registry import MODELS
+from torch import Tensor
 
 from gps_seg.files import save_tensors
+from gps_seg.models.sam_segmentor import SAMSegmentor
 from gps_seg.models.weights import (
     load_strictly,
     named_by,
@@ -15,16 +21,22 @@ from gps_seg.models.weights import (
     weights_layout,
 )
 
+State = dict[str, Tensor]
+
 
 @pytest.fixture
-def state(build, randomise):
+def state(build: Callable[..., SAMSegmentor], randomise: Callable[[Any], Any]) -> State:
     return randomise(build()).state_dict()
 
 
 @pytest.mark.parametrize('suffix', ['pth', 'safetensors'])
 def test_a_whole_checkpoint_is_loaded_from_the_data_root(
-    build, state, suffix, tmp_path, monkeypatch
-):
+    build: Callable[..., SAMSegmentor],
+    state: State,
+    suffix: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv('GPS_SEG_DATA', str(tmp_path))
     if suffix == 'pth':
         torch.save(state, tmp_path / 'sam.pth')
@@ -37,14 +49,16 @@ def test_a_whole_checkpoint_is_loaded_from_the_data_root(
     assert all(torch.equal(tensor, state[name]) for name, tensor in model.state_dict().items())
 
 
-def test_all_mismatches_are_one_error_that_lists_them(build, state):
+def test_all_mismatches_are_one_error_that_lists_them(
+    build: Callable[..., SAMSegmentor], state: State
+) -> None:
     bad = dict(state)
     for i in range(3):
         del bad[f'image_encoder.blocks.{i}.norm1.weight']
         del bad[f'image_encoder.blocks.{i}.norm1.bias']
     bad['image_encoder.pos_embed'] = torch.zeros(1, 9, 9, 24)
     bad['head.weight'] = torch.zeros(3)
-    with pytest.raises(ValueError, match='other.pth does not fit') as error:
+    with pytest.raises(ValueError, match=r'other\.pth does not fit') as error:
         load_strictly(build(), bad, fresh=(), source='other.pth')
     message = str(error.value)
     assert '6 missing in the file: image_encoder.blocks.0.norm1.weight' in message
@@ -54,7 +68,7 @@ def test_all_mismatches_are_one_error_that_lists_them(build, state):
     assert 'model.fresh' in message
 
 
-def test_a_refused_file_changes_nothing(build, state):
+def test_a_refused_file_changes_nothing(build: Callable[..., SAMSegmentor], state: State) -> None:
     model = build()
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     with pytest.raises(ValueError, match='does not fit'):
@@ -62,7 +76,9 @@ def test_a_refused_file_changes_nothing(build, state):
     assert all(torch.equal(tensor, before[n]) for n, tensor in model.state_dict().items())
 
 
-def test_what_is_named_fresh_stays_fresh_even_if_the_file_has_it(build, state):
+def test_what_is_named_fresh_stays_fresh_even_if_the_file_has_it(
+    build: Callable[..., SAMSegmentor], state: State
+) -> None:
     model = build()
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     fresh = load_strictly(
@@ -76,18 +92,20 @@ def test_what_is_named_fresh_stays_fresh_even_if_the_file_has_it(build, state):
         assert torch.equal(tensor, before[name] if name in fresh else state[name])
 
 
-def test_a_fresh_name_that_fits_nothing_is_refused(build, state):
+def test_a_fresh_name_that_fits_nothing_is_refused(
+    build: Callable[..., SAMSegmentor], state: State
+) -> None:
     with pytest.raises(ValueError, match="fresh names 'mask_decoders', which is no part"):
         load_strictly(build(), state, fresh=('mask_decoders',), source='x')
 
 
-def test_names_are_matched_by_whole_parts():
+def test_names_are_matched_by_whole_parts() -> None:
     assert named_by('head.weight', ['head'])
     assert not named_by('header.weight', ['head'])
     assert not named_by('image_encoder.neck.0.weight', ['neck'])
 
 
-def test_timm_tensors_get_their_place_in_sam():
+def test_timm_tensors_get_their_place_in_sam() -> None:
     theirs = timm.create_model('vit_tiny_patch16_224', pretrained=False, depth=1).state_dict()
     ours = sam_state_from_timm(theirs)
     block = 'image_encoder.blocks.0.'
@@ -107,7 +125,7 @@ def test_timm_tensors_get_their_place_in_sam():
     )
 
 
-def test_positions_without_a_class_token_and_of_no_square_grid():
+def test_positions_without_a_class_token_and_of_no_square_grid() -> None:
     grid = torch.randn(1, 9, 4)
     for prefix in (0, 1, 2):
         positions = torch.cat([torch.zeros(1, prefix, 4), grid], dim=1)
@@ -117,7 +135,7 @@ def test_positions_without_a_class_token_and_of_no_square_grid():
         sam_state_from_timm({'pos_embed': torch.zeros(1, 15, 4)})
 
 
-def test_layouts_are_told_apart(state):
+def test_layouts_are_told_apart(state: State) -> None:
     vit = timm.create_model('vit_tiny_patch16_224', pretrained=False, depth=1).state_dict()
     assert weights_layout(state) == 'sam'
     assert weights_layout(vit) == 'timm'
@@ -125,7 +143,9 @@ def test_layouts_are_told_apart(state):
         weights_layout({'conv.weight': torch.zeros(1)})
 
 
-def test_the_shipped_vit_tiny_config_takes_a_timm_file(tmp_path, monkeypatch):
+def test_the_shipped_vit_tiny_config_takes_a_timm_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv('GPS_SEG_DATA', str(tmp_path))
     vit = timm.create_model('vit_tiny_patch16_224', pretrained=False).state_dict()
     config = Config.fromfile('configs/_base_/models/sam_vit_tiny.py').model
@@ -137,7 +157,9 @@ def test_the_shipped_vit_tiny_config_takes_a_timm_file(tmp_path, monkeypatch):
     assert torch.equal(model.image_encoder.blocks[7].attn.qkv.bias, vit['blocks.7.attn.qkv.bias'])
 
 
-def test_a_timm_file_without_fresh_parts_lists_what_it_lacks(build, tmp_path):
+def test_a_timm_file_without_fresh_parts_lists_what_it_lacks(
+    build: Callable[..., SAMSegmentor], tmp_path: Path
+) -> None:
     vit = timm.create_model('vit_tiny_patch16_224', pretrained=False).state_dict()
     save_tensors(tmp_path / 'vit.safetensors', vit, {})
     model = build(arch='vit_tiny', encoder_weights=str(tmp_path / 'vit.safetensors'))
@@ -148,7 +170,9 @@ def test_a_timm_file_without_fresh_parts_lists_what_it_lacks(build, tmp_path):
         model.init_weights()
 
 
-def test_encoder_weights_may_come_from_a_sam(build, state, tmp_path):
+def test_encoder_weights_may_come_from_a_sam(
+    build: Callable[..., SAMSegmentor], state: State, tmp_path: Path
+) -> None:
     save_tensors(tmp_path / 'sam.safetensors', state, {})
     model = build(
         encoder_weights=str(tmp_path / 'sam.safetensors'), fresh=['prompt_encoder', 'mask_decoder']
@@ -159,7 +183,9 @@ def test_encoder_weights_may_come_from_a_sam(build, state, tmp_path):
     assert model.fresh_names == {n for n in state if not n.startswith('image_encoder.')}
 
 
-def test_a_missing_file_names_the_command_and_the_variable(tmp_path, monkeypatch):
+def test_a_missing_file_names_the_command_and_the_variable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv('GPS_SEG_DATA', str(tmp_path))
     for name, file in [
         ('sam_vit_b', 'sam_vit_b_01ec64.pth'),
