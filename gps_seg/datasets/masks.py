@@ -41,8 +41,6 @@ def cluster_threshold(levels: np.ndarray, *, lossy: bool) -> float:
     if lossy and high - low < 128:
         if high - low >= 64:
             raise ValueError(f'its values, {low:g} to {high:g}, are neither one cluster nor two')
-        if 0 < high <= 2:
-            raise ValueError(f'its values, {low:g} to {high:g}, are a 0/1 mask spoiled by JPEG')
         return 127.5
     if len(levels) == 1:
         return 0.5
@@ -67,13 +65,19 @@ def cluster_threshold(levels: np.ndarray, *, lossy: bool) -> float:
 
 def grey_mask(values: np.ndarray, *, lossy: bool) -> np.ndarray:
     """Split grey mask values, (H, W), into background and foreground, bool."""
-    return values > cluster_threshold(distinct(values), lossy=lossy)
+    levels = distinct(values)
+    if lossy and 0 < levels[-1] <= 2:
+        raise ValueError(f'its values, 0 to {levels[-1]}, are a 0/1 mask spoiled by JPEG')
+    return values > cluster_threshold(levels, lossy=lossy)
 
 
 def colour_mask(channels: np.ndarray, *, lossy: bool) -> np.ndarray:
     """Split a coloured mask, (H, W, 3), into black and the one other colour, bool."""
-    highs = np.stack([grey_mask(channel, lossy=lossy) for channel in np.moveaxis(channels, 2, 0)])
-    codes = highs[0] + 2 * highs[1] + 4 * highs[2].astype(np.uint8)
+    codes = np.zeros(channels.shape[:2], np.uint8)
+    for channel in range(3):
+        values = channels[..., channel]
+        high = values > cluster_threshold(distinct(values), lossy=lossy)
+        codes |= high.astype(np.uint8) << channel
     found = distinct(codes)
     if len(found) > 2:
         raise ValueError(f'it has more than two clusters of colours ({len(found)})')

@@ -101,6 +101,13 @@ def test_a_jpeg_mask_is_split_between_its_two_clusters(
     np.testing.assert_array_equal(load(tmp_path / 'mask.jpg'), disc())
 
 
+@pytest.mark.parametrize('colour', [(255, 0, 0), (0, 255, 0), (255, 255, 0)])
+def test_a_coloured_jpeg_mask_is_split_too(colour: tuple[int, ...], tmp_path: Path) -> None:
+    pixels = disc()[..., None] * np.array(colour, np.uint8)
+    Image.fromarray(pixels).save(tmp_path / 'mask.jpg', quality=95, subsampling=0)
+    np.testing.assert_array_equal(load(tmp_path / 'mask.jpg'), disc())
+
+
 def test_a_jpeg_mask_saved_again_as_png_is_split_too(tmp_path: Path, write_image: Any) -> None:
     noise = np.random.default_rng(0).integers(0, 17, SHAPE)
     pixels = np.where(disc() > 0, 255 - noise, noise).astype(np.uint8)
