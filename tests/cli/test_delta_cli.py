@@ -1,0 +1,308 @@
+import re
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+import timm
+import torch
+import torch.nn.functional as F
+from segment_anything import sam_model_registry
+from segment_anything.modeling import Sam
+from torch import Tensor
+
+from gps_seg.cli.delta import block_of, main
+from gps_seg.delta import Delta, fingerprint
+from gps_seg.files import read_weights, save_tensors
+from gps_seg.selection import Entries, Selection, neuron, random, selectable_weights
+
+TOOL = Path(__file__).parents[2] / 'tools' / 'delta.py'
+
+
+def state_bytes(state: Mapping[str, Tensor]) -> dict[str, tuple]:
+    return {
+        name: (
+            tensor.dtype,
+            tuple(tensor.shape),
+            tensor.detach().contiguous().view(-1).view(torch.uint8).numpy().tobytes(),
+        )
+        for name, tensor in state.items()
+    }
+
+
+class Files:
+    """A small base, its tuned state and the delta between them, as files in a folder."""
+
+    def __init__(self, folder: Path, suffix: str = '.pth') -> None:
+        self.folder, self.base_path = folder, folder / f'base{suffix}'
+        self.base = {
+            'blocks.0.weight': torch.randn(4, 6),
+            'blocks.1.weight': torch.randn(4, 6).bfloat16(),
+            'norm.count': torch.tensor(7),
+            'head.weight': torch.randn(2, 4),
+        }
+        self.tuned = {name: tensor.clone() for name, tensor in self.base.items()}
+        selection = {}
+        for name in ('blocks.0.weight', 'blocks.1.weight'):
+            selection[name] = Entries.from_mask(torch.eye(4, 6, dtype=torch.bool), (4, 6))
+            self.tuned[name].fill_diagonal_(3)
+        self.tuned['head.weight'] = torch.randn(2, 4)
+        self.delta = Delta.between(
+            self.base,
+            self.tuned,
+            Selection(selection, {'criterion': 'random', 'k': '1'}),
+            metadata={'method': 'GPS', 'config': 'first = 1\nsecond = 2', 'base_name': 'base.pth'},
+        )
+        self.delta_path = folder / 'delta.safetensors'
+        self.delta.save(self.delta_path)
+        if suffix == '.pth':
+            torch.save({'state_dict': self.base}, self.base_path)
+        else:
+            save_tensors(self.base_path, self.base, {})
+
+    def path(self, name: str) -> str:
+        return str(self.folder / name)
+
+    def run(self, command: str) -> int:
+        """Run a command whose words that end in a suffix are files of the folder."""
+        return main([self.path(w) if Path(w).suffix else w for w in command.split()])
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Files:
+    return Files(tmp_path)
+
+
+@pytest.mark.parametrize('base', ['.pth', '.safetensors'])
+@pytest.mark.parametrize('out', ['.pth', '.pt', '.safetensors'])
+def test_apply_writes_the_tuned_bits_and_undo_the_base_bits(
+    tmp_path: Path, base: str, out: str
+) -> None:
+    files = Files(tmp_path, base)
+    assert files.run(f'apply base{base} delta.safetensors -o t{out} --undo u.safetensors') == 0
+    assert state_bytes(read_weights(tmp_path / f't{out}')) == state_bytes(files.tuned)
+    assert files.run(f'undo t{out} u.safetensors -o b{out}') == 0
+    assert state_bytes(read_weights(tmp_path / f'b{out}')) == state_bytes(files.base)
+
+
+def test_a_written_pth_is_a_plain_state_dict_without_a_wrapper(files: Files) -> None:
+    assert files.run('apply base.pth delta.safetensors -o tuned.pth') == 0
+    content = torch.load(files.path('tuned.pth'), weights_only=True)
+    assert type(content) is dict
+    assert list(content) == list(files.base)
+    assert not (files.folder / 'undo.safetensors').exists()
+
+
+def test_fresh_parts_complete_a_base_and_their_undo_removes_them(
+    files: Files, capsys: pytest.CaptureFixture[str]
+) -> None:
+    grown = {**files.tuned, 'new.weight': torch.randn(3)}
+    Delta.between(files.base, grown, fresh={'new.weight'}).save(files.delta_path)
+    assert files.run('apply base.pth delta.safetensors -o t.pth --undo u.safetensors') == 0
+    assert state_bytes(read_weights(files.path('t.pth'))) == state_bytes(grown)
+    assert files.run('info u.safetensors') == 0
+    assert re.search(r'removes +1 tensors', capsys.readouterr().out)
+    assert files.run('undo t.pth u.safetensors -o b.pth') == 0
+    assert state_bytes(read_weights(files.path('b.pth'))) == state_bytes(files.base)
+
+
+def fails(files: Files, command: str, capsys: pytest.CaptureFixture[str]) -> str:
+    """The one line that a failing command prints; no file may appear or change."""
+    before = {path: path.read_bytes() for path in files.folder.iterdir()}
+    assert files.run(command) == 2
+    assert {path: path.read_bytes() for path in files.folder.iterdir()} == before
+    output = capsys.readouterr()
+    assert output.out == ''
+    assert output.err.startswith('error: ') and output.err.count('\n') == 1
+    return output.err
+
+
+def test_a_wrong_base_is_one_line_that_names_both(
+    files: Files, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = {**files.base, 'norm.count': torch.tensor(8)}
+    torch.save(other, files.path('other.pth'))
+    message = fails(files, 'apply other.pth delta.safetensors -o t.pth', capsys)
+    assert 'other.pth' in message
+    assert files.delta.base[:12] in message and 'base.pth' in message
+    assert fingerprint(other, other)[:12] in message
+
+
+def test_applying_a_delta_twice_says_to_undo_it_first(
+    files: Files, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files.run('apply base.pth delta.safetensors -o t.pth --undo u.safetensors')
+    capsys.readouterr()
+    message = fails(files, 'apply t.pth delta.safetensors -o t2.pth', capsys)
+    assert 'undo that one first' in message
+    assert 'tuned state' in fails(files, 'undo base.pth u.safetensors -o b.pth', capsys)
+
+
+def test_existing_files_are_overwritten_only_by_force(
+    files: Files, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for taken in ('t.pth', 'u.safetensors'):
+        (files.folder / taken).write_text('precious')
+        message = fails(
+            files, 'apply base.pth delta.safetensors -o t.pth --undo u.safetensors', capsys
+        )
+        assert taken in message and '--force' in message
+        assert (files.folder / taken).read_text() == 'precious'
+        (files.folder / taken).unlink()
+    # Also the base itself, which has been read before.
+    assert files.run('apply base.pth delta.safetensors -o base.pth --force') == 0
+    assert state_bytes(read_weights(files.base_path)) == state_bytes(files.tuned)
+
+
+@pytest.mark.parametrize(
+    'command, cause',
+    [
+        ('apply gone.pth delta.safetensors -o t.pth', 'gone.pth'),
+        ('apply base.pth gone.safetensors -o t.pth', 'gone.safetensors'),
+        ('apply base.pth base.pth -o t.pth', 'base.pth is not a complete safetensors file'),
+        ('apply base.pth delta.safetensors -o t.ckpt', '.pth or .safetensors'),
+        ('apply base.pth delta.safetensors -o t.pth --undo t.pth', 'both as the output and'),
+        ('undo base.pth delta.safetensors -o t.pth', 'use gps-seg delta apply'),
+        ('info gone.safetensors', 'gone.safetensors'),
+        ('info delta.safetensors --show nothing', 'there is method, config, base_name'),
+    ],
+)
+def test_what_a_user_can_put_right_is_one_line_and_exit_code_2(
+    files: Files, capsys: pytest.CaptureFixture[str], command: str, cause: str
+) -> None:
+    assert cause in fails(files, command, capsys)
+
+
+def test_an_undo_is_not_applied_as_a_delta(
+    files: Files, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files.run('apply base.pth delta.safetensors -o t.pth --undo u.safetensors')
+    capsys.readouterr()
+    message = fails(files, 'apply t.pth u.safetensors -o b.pth', capsys)
+    assert 'use gps-seg delta undo' in message
+
+
+def test_info_shows_provenance_and_counts_by_block(
+    files: Files, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert files.run('info delta.safetensors') == 0
+    output = capsys.readouterr().out
+    assert re.search(rf'belongs to +base {files.delta.base[:12]} \(base\.pth\)', output)
+    assert re.search(r'method +GPS', output)
+    assert re.search(r'selection: criterion +random', output)
+    assert re.search(r'config +first = 1\.\.\. \(2 lines; --show config prints all\)', output)
+    # 4 entries of 4 bytes and 4 columns of 1; the same in bf16; 8 numbers of 4 bytes.
+    assert re.search(r'blocks\.0 +4 +0 +20\n', output)
+    assert re.search(r'blocks\.1 +4 +0 +12\n', output)
+    assert re.search(r'head +0 +8 +32\n', output)
+    assert re.search(r'total +8 +8 +64\n', output)
+    assert files.delta.num_bytes == 64
+
+
+def test_show_prints_a_config_whole(files: Files, capsys: pytest.CaptureFixture[str]) -> None:
+    assert files.run('info delta.safetensors --show config') == 0
+    assert capsys.readouterr().out == 'first = 1\nsecond = 2\n'
+
+
+@pytest.mark.parametrize(
+    'name, block',
+    [
+        ('image_encoder.blocks.11.attn.qkv.weight', 'image_encoder.blocks.11'),
+        ('image_encoder.patch_embed.proj.weight', 'image_encoder.patch_embed'),
+        ('mask_decoder.transformer.layers.1.norm1.bias', 'mask_decoder.transformer.layers.1'),
+        ('image_encoder.pos_embed', 'image_encoder'),
+        ('bias', 'bias'),
+    ],
+)
+def test_a_block_is_what_a_name_says_up_to_its_number(name: str, block: str) -> None:
+    assert block_of(name) == block
+
+
+def test_the_tool_runs_from_any_folder(files: Files, tmp_path: Path) -> None:
+    (tmp_path / 'elsewhere').mkdir()
+    result = subprocess.run(
+        [sys.executable, TOOL, 'info', files.delta_path],
+        cwd=tmp_path / 'elsewhere',
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (result.returncode, result.stderr) == (0, '')
+    assert 'blocks.1' in result.stdout
+
+
+def test_a_delta_on_a_timm_vit_gives_a_complete_sam_state(tmp_path: Path) -> None:
+    from gps_seg.models.weights import sam_state_from_timm
+
+    vit = timm.create_model('vit_tiny_patch16_224', depth=1, num_classes=3)
+    save_tensors(tmp_path / 'vit.safetensors', vit.state_dict(), {})
+    base = sam_state_from_timm(vit.state_dict())
+    tuned = {name: tensor + 1 for name, tensor in base.items()}
+    tuned |= {'mask_decoder.iou_token.weight': torch.randn(1, 256)}
+    delta = Delta.between(base, tuned, fresh={'mask_decoder.iou_token.weight'})
+    delta.save(tmp_path / 'delta.safetensors')
+    names = [str(tmp_path / name) for name in ('vit.safetensors', 'delta.safetensors', 'o.pth')]
+    assert main(['apply', *names[:2], '-o', names[2], '--undo', f'{tmp_path}/u.safetensors']) == 0
+    assert state_bytes(read_weights(tmp_path / 'o.pth')) == state_bytes(tuned)
+    assert main(['undo', names[2], f'{tmp_path}/u.safetensors', '-o', f'{tmp_path}/b.pth']) == 0
+    assert state_bytes(read_weights(tmp_path / 'b.pth')) == state_bytes(base)
+
+
+@pytest.fixture(scope='module')
+def tuned_sam(tmp_path_factory: pytest.TempPathFactory) -> tuple[Sam, Sam]:
+    """A tuned SAM ViT-B, and the one that segment_anything opens after `apply`."""
+    folder = tmp_path_factory.mktemp('sam')
+    torch.manual_seed(0)
+    model = sam_model_registry['vit_b']().eval()
+    torch.save(model.state_dict(), folder / 'sam_vit_b.pth')
+    selection = neuron(random(selectable_weights(model, within=['image_encoder'])), k=1)
+    parameters = dict(model.named_parameters())
+    whole = [n for n in parameters if n.startswith(('mask_decoder.', 'prompt_encoder.no_mask'))]
+    whole += [n for n in parameters if n.startswith('image_encoder.') and n.endswith('.bias')]
+    own = fingerprint(model.state_dict(), model.state_dict())
+    with torch.no_grad():
+        for name, entries in selection.items():
+            parameters[name].put_(entries.storage_index(), torch.randn(entries.num) / 10)
+        for name in whole:
+            parameters[name].add_(torch.randn_like(parameters[name]) / 100)
+    delta = Delta.of(model.state_dict(), selection, whole, base=own)
+    delta.save(folder / 'delta.safetensors')
+    paths = [str(folder / name) for name in ('sam_vit_b.pth', 'delta.safetensors')]
+    assert main(['apply', *paths, '-o', str(folder / 'tuned.pth')]) == 0
+    opened = sam_model_registry['vit_b'](checkpoint=str(folder / 'tuned.pth')).eval()
+    for path in folder.iterdir():
+        path.unlink()  # hundreds of megabytes
+    return model, opened
+
+
+def masks(model: Sam, image: Tensor) -> Tensor:
+    """Every layer of SAM, with attention over 14 x 14 of the 64 x 64 tokens (20 times faster)."""
+    encoder = model.image_encoder
+    tokens = (encoder.patch_embed(image) + encoder.pos_embed)[:, :14, :14]
+    for block in encoder.blocks:
+        tokens = block(tokens)
+    embedding = encoder.neck(tokens.permute(0, 3, 1, 2))
+    sparse, dense = model.prompt_encoder(points=None, boxes=None, masks=None)
+    low_res_masks, _ = model.mask_decoder(
+        image_embeddings=F.interpolate(embedding, (64, 64)),
+        image_pe=model.prompt_encoder.get_dense_pe(),
+        sparse_prompt_embeddings=sparse,
+        dense_prompt_embeddings=dense,
+        multimask_output=False,
+    )
+    return low_res_masks
+
+
+def test_a_tuned_sam_opens_in_segment_anything_and_gives_the_same_masks(
+    tuned_sam: tuple[Sam, Sam],
+) -> None:
+    model, opened = tuned_sam
+    state, found = model.state_dict(), opened.state_dict()
+    assert state.keys() == found.keys()
+    assert all(torch.equal(state[name], found[name]) for name in state)
+    image = torch.randn(1, 3, 1024, 1024)
+    with torch.no_grad():
+        expected = masks(model, image)
+        assert expected.std() > 0
+        assert torch.equal(masks(opened, image), expected)
