@@ -40,11 +40,11 @@ class BCESoftIoULoss(nn.Module):
 
     def forward(self, logits: Tensor, targets: Tensor) -> dict[str, Tensor]:
         """logits, targets: (B, 1, H, W); targets in {0, 1}, of any dtype."""
-        with torch.autocast(logits.device.type, enabled=False):
-            logits, targets = _precise(logits), targets.to(_precise(logits).dtype)
-            bce = F.binary_cross_entropy_with_logits(logits, targets)
-            iou = soft_iou(logits, targets, smooth=self.smooth).mean()
-            return {'loss_bce': self.bce_weight * bce, 'loss_iou': self.iou_weight * (1 - iou)}
+        logits = _precise(logits)
+        targets = targets.to(logits.dtype)
+        bce = F.binary_cross_entropy_with_logits(logits, targets)
+        iou = soft_iou(logits, targets, smooth=self.smooth).mean()
+        return {'loss_bce': self.bce_weight * bce, 'loss_iou': self.iou_weight * (1 - iou)}
 
 
 class _MonaiLoss(nn.Module):
@@ -65,9 +65,8 @@ class _MonaiLoss(nn.Module):
 
     def forward(self, logits: Tensor, targets: Tensor) -> dict[str, Tensor]:
         """logits, targets: (B, 1, H, W); targets in {0, 1}, of any dtype."""
-        with torch.autocast(logits.device.type, enabled=False):
-            logits = _precise(logits)
-            return {self.loss_name: self.loss(logits, targets.to(logits.dtype))}
+        logits = _precise(logits)
+        return {self.loss_name: self.loss(logits, targets.to(logits.dtype))}
 
 
 @MODELS.register_module()
@@ -87,5 +86,5 @@ class MonaiDiceFocalLoss(_MonaiLoss):
 
 
 def _precise(tensor: Tensor) -> Tensor:
-    """Halves as fp32; fp32 and fp64 as they are."""
+    """Halves as fp32, fp32 and fp64 as they are; autocast takes no operation of a loss lower."""
     return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
