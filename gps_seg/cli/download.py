@@ -1,0 +1,230 @@
+"""`gps-seg download`: fetch data sets and weights into the data root, verified."""
+
+import argparse
+import errno
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+
+from gps_seg.cli.errors import one_line, one_line_errors
+from gps_seg.cli.fetching import DownloadError, fetch, part_of, sha256_of
+from gps_seg.cli.unpacking import FOLDERS, count_pairs, unpack_pairs
+from gps_seg.data_root import data_root
+from gps_seg.files import load_tensors
+
+_SAM = 'https://dl.fbaipublicfiles.com/segment_anything'
+
+
+@dataclass(frozen=True)
+class Download:
+    """Where a file comes from, where it goes, and how to tell that it is whole.
+
+    path: relative to the data root. size: in bytes, sha256: as published; None where it is not.
+    num_entries: of a weight file without a published SHA-256. pairs: (folder, number) of images
+    and masks in an archive.
+    """
+
+    url: str
+    path: str
+    about: str
+    size: int | None = None
+    sha256: str | None = None
+    num_entries: int | None = None
+    pairs: tuple[str, int] | None = None
+
+
+DOWNLOADS = {
+    'kvasir-seg': Download(
+        url='https://datasets.simula.no/downloads/kvasir-seg.zip',
+        path='kvasir-seg.zip',
+        about='1000 polyp images and masks, 46 MB; for research and education',
+        pairs=('Kvasir-SEG', 1000),
+    ),
+    'sam_vit_b': Download(
+        url=f'{_SAM}/sam_vit_b_01ec64.pth',
+        path='weights/sam_vit_b_01ec64.pth',
+        about='SAM ViT-B, 375 MB',
+        size=375_042_383,
+        sha256='ec2df62732614e57411cdcf32a23ffdf28910380d03139ee0f4fcbe91eb8c912',
+    ),
+    'sam_vit_l': Download(
+        url=f'{_SAM}/sam_vit_l_0b3195.pth',
+        path='weights/sam_vit_l_0b3195.pth',
+        about='SAM ViT-L, 1.2 GB',
+        size=1_249_524_607,
+        sha256='3adcc4315b642a4d2101128f611684e8734c41232a17c648ed1693702a49a622',
+    ),
+    'sam_vit_h': Download(
+        url=f'{_SAM}/sam_vit_h_4b8939.pth',
+        path='weights/sam_vit_h_4b8939.pth',
+        about='SAM ViT-H, 2.6 GB',
+        size=2_564_550_879,
+        sha256='a7bf3b02f3ebf1267aba913ff637d9a2d5c33d3173bb679e46d9f338c26f262e',
+    ),
+    'vit_tiny': Download(
+        url='https://huggingface.co/timm/vit_tiny_patch16_224.augreg_in21k_ft_in1k'
+        '/resolve/main/model.safetensors',
+        path='weights/vit_tiny_patch16_224.augreg.safetensors',
+        about='ViT-Tiny from ImageNet (timm), 23 MB',
+        num_entries=5_717_416,
+    ),
+}
+
+
+def download(spec: Download, root: Path, *, force: bool = False) -> str:
+    """Fetch, verify and place one download. Returns a line that says what was done.
+
+    What is there and whole is not fetched again. Raises DownloadError where fetching failed,
+    ValueError where something else arrived, FileExistsError where something else lies there and
+    `force` is not given.
+    """
+    if not force and (found := _present(spec, root)):
+        return found
+    target = root / spec.path
+    # An archive that was saved by hand is unpacked, and left where it is.
+    by_hand = spec.pairs is not None and target.is_file() and not force
+    file = target if by_hand else _fetch_with_progress(spec, target)
+    try:
+        _verify(spec, file)
+        if spec.pairs is not None:
+            folder, num_pairs = spec.pairs
+            unpack_pairs(file, root / folder, num_pairs=num_pairs, force=force)
+    except ValueError as error:
+        if by_hand:
+            raise ValueError(f'{error}; delete it and run the same command again') from error
+        file.unlink()
+        raise ValueError(f'{spec.url} sent something else: {error}; it was deleted') from error
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        raise DownloadError('the disk is full') from error
+    if spec.pairs is None:
+        file.replace(target)
+    elif not by_hand:
+        file.unlink()
+    return f'{root / spec.pairs[0] if spec.pairs else target}: {_checked(spec)}'
+
+
+def _present(spec: Download, root: Path) -> str | None:
+    """Say that a download is there and whole; None where it is not there."""
+    if spec.pairs is not None:
+        folder, expected = root / spec.pairs[0], spec.pairs[1]
+        if not any((folder / name).exists() for name in FOLDERS):
+            return None
+        if (found := count_pairs(folder)) < expected:
+            raise FileExistsError(
+                f'{folder} has {found} pairs of image and mask of {expected}; move its images and '
+                'masks away, or replace files of equal names with --force'
+            )
+        return f'{folder}: already there'
+    target = root / spec.path
+    if not target.exists():
+        return None
+    try:
+        _verify(spec, target)
+    except ValueError as error:
+        raise FileExistsError(f'{error}; move it away, or replace it with --force') from error
+    return f'{target}: already there, {_checked(spec)}'
+
+
+def _verify(spec: Download, path: Path) -> None:
+    """Raise ValueError where a file is not what the specification says."""
+    size = path.stat().st_size
+    if spec.size is not None and size != spec.size:
+        raise ValueError(f'{path} has {size:,} bytes, the published file {spec.size:,}')
+    if spec.sha256 is not None and (found := sha256_of(path)) != spec.sha256:
+        raise ValueError(f'{path} has the SHA-256 {found}, the published file {spec.sha256}')
+    if spec.num_entries is not None:
+        entries = sum(tensor.numel() for tensor in load_tensors(path)[0].values())
+        if entries != spec.num_entries:
+            raise ValueError(f'{path} has {entries:,} weights, not {spec.num_entries:,}')
+
+
+def _checked(spec: Download) -> str:
+    if spec.sha256 is not None:
+        return 'SHA-256 as published'
+    if spec.pairs is not None:
+        return f'{spec.pairs[1]} pairs, ZIP checksums verified (no SHA-256 is published)'
+    return f'{spec.num_entries:,} weights, format verified (no SHA-256 is published)'
+
+
+def _fetch_with_progress(spec: Download, target: Path) -> Path:
+    columns = (DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    with Progress(TextColumn('{task.description}'), BarColumn(), *columns) as progress:
+        task = progress.add_task(target.name, total=spec.size)
+        return fetch(
+            spec.url,
+            target,
+            size=spec.size,
+            report=lambda done, total: progress.update(task, completed=done, total=total),
+        )
+
+
+def listing(root: Path) -> str:
+    """What can be fetched, and where it goes; a star marks what is there."""
+    width = max(map(len, DOWNLOADS))
+    lines = []
+    for name, spec in DOWNLOADS.items():
+        target = root / (spec.pairs[0] if spec.pairs else spec.path)
+        mark = '*' if target.exists() else ' '
+        lines.append(f'{mark} {name.ljust(width)}  {spec.about}\n  {"":{width}}  -> {target}')
+    return '\n'.join([*lines, '(* is there)'])
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description='Fetch data sets and weights, verified.')
+    parser.add_argument('names', nargs='*', metavar='NAME', help=', '.join(DOWNLOADS))
+    parser.add_argument('--root', type=Path, help='default: GPS_SEG_DATA, or data')
+    parser.add_argument('--url', help='fetch one NAME from this mirror instead')
+    parser.add_argument('--force', action='store_true', help='fetch and replace what is there')
+    parser.add_argument('--list', action='store_true', help='show what there is to fetch')
+    arguments = parser.parse_args(argv)
+    if not arguments.names and not arguments.list:
+        parser.error(f'name what to fetch: {", ".join(DOWNLOADS)} (--list says more)')
+    if arguments.url and len(arguments.names) != 1:
+        parser.error('--url goes with exactly one NAME')
+    return arguments
+
+
+@one_line_errors
+def main(argv: Sequence[str] | None = None) -> int:
+    """Fetch the named files. Returns 0, 1 where fetching failed, 130 where it was interrupted."""
+    arguments = parse(argv)
+    root = arguments.root or data_root()
+    if arguments.list:
+        print(listing(root))
+        return 0
+    unknown = [name for name in arguments.names if name not in DOWNLOADS]
+    if unknown:
+        raise ValueError(f'nothing is called {unknown[0]!r}; there is {", ".join(DOWNLOADS)}')
+    for name in arguments.names:
+        spec = DOWNLOADS[name]
+        if arguments.url:
+            spec = replace(spec, url=arguments.url)
+        try:
+            print(download(spec, root, force=arguments.force))
+        except DownloadError as error:
+            print(f'error: {name}: {one_line(error)}. {_next_step(spec, root)}', file=sys.stderr)
+            return 1
+        except KeyboardInterrupt:
+            print(f'\nstopped; run the same command again to go on ({name})', file=sys.stderr)
+            return 130
+    return 0
+
+
+def _next_step(spec: Download, root: Path) -> str:
+    target = root / spec.path
+    again = 'to go on from there' if part_of(target).exists() else 'later'
+    by_hand = f'save {spec.url} as {target}' + (' and run it then' if spec.pairs else '')
+    return f'Run the same command again {again}, name a mirror with --url, or {by_hand}.'

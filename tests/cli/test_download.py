@@ -1,0 +1,558 @@
+import hashlib
+import io
+import os
+import re
+import socket
+import subprocess
+import sys
+import threading
+import zipfile
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save
+
+from gps_seg.cli import fetching, unpacking
+from gps_seg.cli.download import DOWNLOADS, Download, main
+from gps_seg.cli.fetching import DownloadError, fetch
+
+CONTENT = np.random.default_rng(0).bytes(700_000)
+
+
+class Server(ThreadingHTTPServer):
+    """Serves `content` at any path; what it got wrong on purpose is set by the test."""
+
+    daemon_threads = True
+    content = CONTENT
+    ranges = True  # whether Range is understood
+    cut_after: int | None = None  # bytes of a body after which the connection is dropped
+    status = 200
+    announces_length = True
+    wrong_range = False
+
+    def __init__(self) -> None:
+        super().__init__(('127.0.0.1', 0), Handler)
+        self.requests: list[str | None] = []  # the Range header of each
+
+    @property
+    def url(self) -> str:
+        return f'http://127.0.0.1:{self.server_port}/some/file'
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Server
+
+    def do_GET(self) -> None:
+        server, asked = self.server, self.headers['Range']
+        server.requests.append(asked)
+        if server.status != 200:
+            self.send_error(server.status)
+            return
+        start = int(asked.removeprefix('bytes=').removesuffix('-')) if asked else 0
+        total = len(server.content)
+        if asked and server.ranges and start >= total:
+            self.send_response(416)
+            self.send_header('Content-Range', f'bytes */{total}')
+            self.send_header('Content-Length', '0')
+            self.end_headers()
+            return
+        partial = asked is not None and server.ranges
+        body = server.content[start if partial else 0 :]
+        self.send_response(206 if partial else 200)
+        if partial:
+            first = start + 7 if server.wrong_range else start
+            self.send_header('Content-Range', f'bytes {first}-{total - 1}/{total}')
+        if server.announces_length:
+            self.send_header('Content-Length', str(len(body)))
+        self.end_headers()
+        self.wfile.write(body[: server.cut_after])
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    monkeypatch.setenv('no_proxy', '127.0.0.1')
+    with Server() as running:
+        thread = threading.Thread(target=running.serve_forever, args=(0.01,))
+        thread.start()
+        yield running
+        running.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def weights(server: Server, monkeypatch: pytest.MonkeyPatch) -> Download:
+    """A weight file with a published size and SHA-256, on the local server."""
+    spec = Download(
+        url=server.url,
+        path='weights/sam.pth',
+        about='',
+        size=len(CONTENT),
+        sha256=hashlib.sha256(CONTENT).hexdigest(),
+    )
+    monkeypatch.setitem(DOWNLOADS, 'sam', spec)
+    return spec
+
+
+def kvasir_zip(
+    more: Mapping[str, bytes] | None = None, *, pairs: int = 3, top: str = 'Kvasir-SEG/'
+) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, 'w') as archive:
+        for folder in ('images', 'masks'):
+            archive.writestr(f'{top}{folder}/', b'')
+            for index in range(pairs):
+                archive.writestr(f'{top}{folder}/cju{index}.jpg', f'{folder} {index}' * 50)
+                archive.writestr(f'__MACOSX/{top}{folder}/._cju{index}.jpg', b'junk')
+        archive.writestr(f'{top}kavsir_bboxes.json', b'{}')
+        for name, data in (more or {}).items():
+            archive.writestr(name, data)
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def pairs(server: Server, monkeypatch: pytest.MonkeyPatch) -> Download:
+    """A small Kvasir-SEG on the local server."""
+    spec = Download(url=server.url, path='k.zip', about='', pairs=('Kvasir-SEG', 3))
+    monkeypatch.setitem(DOWNLOADS, 'pairs', spec)
+    server.content = kvasir_zip()
+    return spec
+
+
+def run(root: Path, *arguments: str) -> int:
+    return main([*arguments, '--root', str(root)])
+
+
+def files(root: Path) -> list[str]:
+    return sorted(str(path.relative_to(root)) for path in root.rglob('*') if path.is_file())
+
+
+# One file
+
+
+def test_a_file_arrives_whole_and_nothing_else_is_left(
+    weights: Download, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(tmp_path, 'sam') == 0
+    assert (tmp_path / weights.path).read_bytes() == CONTENT
+    assert files(tmp_path) == ['weights/sam.pth']
+    assert 'SHA-256 as published' in capsys.readouterr().out
+
+
+def test_the_data_root_is_the_default(
+    weights: Download, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv('GPS_SEG_DATA', str(tmp_path / 'mine'))
+    assert main(['sam']) == 0
+    assert files(tmp_path) == ['mine/weights/sam.pth']
+
+
+def test_a_whole_file_is_recognised_and_not_fetched_again(
+    weights: Download, server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(tmp_path, 'sam')
+    assert run(tmp_path, 'sam') == 0
+    assert len(server.requests) == 1
+    assert 'already there' in capsys.readouterr().out
+
+
+def test_a_cut_connection_is_continued_where_it_ended(
+    weights: Download, server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.cut_after = 300_000
+    assert run(tmp_path, 'sam') == 1
+    assert files(tmp_path) == ['weights/sam.pth.part']
+    error = capsys.readouterr().err
+    assert 'after 300,000 of 700,000 bytes' in error
+    assert 'Run the same command again to go on from there' in error
+    assert f'save {server.url} as {tmp_path}/weights/sam.pth' in error
+    server.cut_after = None
+    assert run(tmp_path, 'sam') == 0
+    assert server.requests == [None, 'bytes=300000-']
+    assert (tmp_path / weights.path).read_bytes() == CONTENT
+
+
+def test_a_server_without_ranges_sends_the_file_anew(
+    weights: Download, server: Server, tmp_path: Path
+) -> None:
+    server.cut_after, server.ranges = 300_000, False
+    assert run(tmp_path, 'sam') == 1
+    server.cut_after = None
+    assert run(tmp_path, 'sam') == 0
+    assert (tmp_path / weights.path).read_bytes() == CONTENT
+
+
+def test_a_complete_part_is_not_asked_for_again(
+    weights: Download, server: Server, tmp_path: Path
+) -> None:
+    part = fetching.part_of(tmp_path / weights.path)
+    part.parent.mkdir()
+    part.write_bytes(CONTENT)
+    assert run(tmp_path, 'sam') == 0
+    assert server.requests == []
+    assert files(tmp_path) == ['weights/sam.pth']
+
+
+@pytest.mark.parametrize('kept', [len(CONTENT), len(CONTENT) + 5])
+def test_without_a_known_size_the_server_says_where_the_file_ends(
+    server: Server, tmp_path: Path, kept: int
+) -> None:
+    target = tmp_path / 'file'
+    fetching.part_of(target).write_bytes((CONTENT + b'other')[:kept])
+    assert fetch(server.url, target).read_bytes() == CONTENT
+    # One that is complete is kept; one that is longer is not this file, and fetched anew.
+    assert server.requests == [f'bytes={kept}-', None][: 1 + kept - len(CONTENT)]
+
+
+def test_bytes_from_another_place_than_asked_for_are_refused(
+    server: Server, tmp_path: Path
+) -> None:
+    part = fetching.part_of(tmp_path / 'file')
+    part.write_bytes(CONTENT[:1000])
+    server.wrong_range = True
+    with pytest.raises(DownloadError, match=r'from 1000 on, the server sent .bytes 1007-'):
+        fetch(server.url, tmp_path / 'file')
+    assert part.read_bytes() == CONTENT[:1000]
+
+
+def test_a_wrong_hash_is_an_error_and_the_file_is_deleted(
+    weights: Download, server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.content = CONTENT[:-1] + b'?'
+    assert run(tmp_path, 'sam') == 2
+    error = capsys.readouterr().err
+    assert hashlib.sha256(server.content).hexdigest() in error
+    assert str(weights.sha256) in error
+    assert files(tmp_path) == []
+
+
+def test_a_file_of_another_size_is_refused_before_it_is_read(
+    weights: Download, server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.content = b'<html>please log in</html>'
+    assert run(tmp_path, 'sam') == 1
+    assert 'offers 26 bytes where 700,000 were published' in capsys.readouterr().err
+    assert files(tmp_path) == []
+
+
+def test_a_body_of_unannounced_length_is_read_to_its_end(
+    weights: Download, server: Server, tmp_path: Path
+) -> None:
+    server.announces_length = False
+    assert run(tmp_path, 'sam') == 0
+    assert (tmp_path / weights.path).read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize('status', [404, 503])
+def test_a_refusal_is_one_line_with_the_way_out(
+    weights: Download,
+    server: Server,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    status: int,
+) -> None:
+    server.status = status
+    assert run(tmp_path, 'sam') == 1
+    error = capsys.readouterr().err
+    assert f'the server answered {status}' in error
+    assert '--url' in error
+    assert error.count('\n') == 1
+
+
+def test_no_server_at_all_is_one_line_with_the_way_out(
+    weights: Download, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Server() as closed:
+        url = closed.url
+    assert run(tmp_path, 'sam', '--url', url) == 1
+    assert re.match(r'error: sam: no connection \(.*refused', capsys.readouterr().err)
+
+
+def test_a_silent_server_runs_into_the_timeout(tmp_path: Path) -> None:
+    with socket.create_server(('127.0.0.1', 0)) as silent:
+        url = f'http://127.0.0.1:{silent.getsockname()[1]}/'
+        with pytest.raises(DownloadError, match='timed out'):
+            fetch(url, tmp_path / 'file', timeout=0.1)
+
+
+def test_an_interruption_keeps_what_has_arrived(
+    weights: Download,
+    server: Server,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def interrupted(*arguments: object, **options: object) -> None:
+        if options['completed']:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr('rich.progress.Progress.update', interrupted)
+        assert run(tmp_path, 'sam') == 130
+    assert 'run the same command again to go on' in capsys.readouterr().err
+    kept = (tmp_path / 'weights' / 'sam.pth.part').stat().st_size
+    assert 0 < kept < len(CONTENT)
+    assert run(tmp_path, 'sam') == 0
+    assert server.requests == [None, f'bytes={kept}-']
+
+
+def test_a_full_disk_is_said_before_anything_is_written(
+    weights: Download,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Usage:
+        free = 1000
+
+    monkeypatch.setattr('shutil.disk_usage', lambda path: Usage)
+    assert run(tmp_path, 'sam') == 1
+    assert re.search(r'weights has 0\.0 GB free, 0\.1 GB are needed', capsys.readouterr().err)
+    assert files(tmp_path) == []
+
+
+@pytest.mark.skipif(not Path('/dev/full').exists(), reason='needs /dev/full')
+def test_a_disk_that_fills_up_on_the_way_keeps_the_part(
+    weights: Download, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    part = fetching.part_of(tmp_path / weights.path)
+    part.parent.mkdir()
+    part.symlink_to('/dev/full')  # every write to it fails as on a full disk
+    assert run(tmp_path, 'sam') == 1
+    assert 'the disk is full' in capsys.readouterr().err
+    assert part.is_symlink()
+
+
+def test_another_file_of_the_name_is_kept_unless_forced(
+    weights: Download, server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mine = tmp_path / weights.path
+    mine.parent.mkdir()
+    mine.write_bytes(b'mine')
+    assert run(tmp_path, 'sam') == 2
+    assert 'has 4 bytes, the published file 700,000; move it away' in capsys.readouterr().err
+    assert mine.read_bytes() == b'mine'
+    assert server.requests == []
+    assert run(tmp_path, 'sam', '--force') == 0
+    assert mine.read_bytes() == CONTENT
+
+
+def test_a_mirror_is_fetched_from_and_held_to_the_same_hash(
+    weights: Download, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(DOWNLOADS, 'sam', replace(weights, url='http://127.0.0.1:9/gone'))
+    assert run(tmp_path, 'sam', '--url', server.url) == 0
+    server.content = bytes(len(CONTENT))
+    assert run(tmp_path, 'sam', '--url', server.url, '--force') == 2
+    assert (tmp_path / weights.path).read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize('url', ['file:///etc/passwd', 'ftp://127.0.0.1/x', 'sam.pth'])
+def test_other_urls_than_http_are_refused(
+    weights: Download, tmp_path: Path, capsys: pytest.CaptureFixture[str], url: str
+) -> None:
+    assert run(tmp_path, 'sam', '--url', url) == 2
+    assert 'not a URL of http or https' in capsys.readouterr().err
+
+
+def test_weights_without_a_published_hash_are_checked_by_their_contents(
+    server: Server,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    spec = Download(url=server.url, path='tiny.safetensors', about='', num_entries=12)
+    monkeypatch.setitem(DOWNLOADS, 'tiny', spec)
+    server.content = save({'weight': torch.ones(4, 2)})
+    assert run(tmp_path, 'tiny') == 2
+    assert 'has 8 weights, not 12' in capsys.readouterr().err
+    server.content = save({'weight': torch.ones(4, 3)})[:-1]
+    assert run(tmp_path, 'tiny') == 2
+    server.content = save({'weight': torch.ones(4, 3)})
+    assert run(tmp_path, 'tiny') == 0
+    assert files(tmp_path) == ['tiny.safetensors']
+
+
+# An archive of pairs
+
+
+def test_pairs_are_unpacked_and_the_archive_is_removed(
+    pairs: Download, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(tmp_path, 'pairs') == 0
+    expected = [f'Kvasir-SEG/{f}/cju{i}.jpg' for f in ('images', 'masks') for i in range(3)]
+    assert files(tmp_path) == expected
+    text = (tmp_path / 'Kvasir-SEG/masks/cju2.jpg').read_text()
+    assert text == 'masks 2' * 50
+    assert '3 pairs, ZIP checksums verified' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize('top', ['', 'a/b/', 'Kvasir-SEG/Kvasir-SEG/'])
+def test_the_folders_around_the_pairs_do_not_matter(
+    pairs: Download, server: Server, tmp_path: Path, top: str
+) -> None:
+    server.content = kvasir_zip(top=top)
+    assert run(tmp_path, 'pairs') == 0
+    assert len(files(tmp_path / 'Kvasir-SEG' / 'images')) == 3
+
+
+def test_pairs_that_are_there_are_not_fetched_again(
+    pairs: Download, server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(tmp_path, 'pairs')
+    assert run(tmp_path, 'pairs') == 0
+    assert len(server.requests) == 1
+    assert 'already there' in capsys.readouterr().out
+
+
+def test_split_lists_and_other_files_in_the_folder_stay(pairs: Download, tmp_path: Path) -> None:
+    (tmp_path / 'Kvasir-SEG').mkdir()
+    (tmp_path / 'Kvasir-SEG' / 'mine.txt').write_text('cju1')
+    assert run(tmp_path, 'pairs') == 0
+    assert (tmp_path / 'Kvasir-SEG' / 'mine.txt').read_text() == 'cju1'
+
+
+def test_incomplete_pairs_are_kept_unless_forced(
+    pairs: Download, server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images = tmp_path / 'Kvasir-SEG' / 'images'
+    images.mkdir(parents=True)
+    (images / 'cju0.jpg').write_text('mine')
+    (images / 'mine.jpg').write_text('mine')
+    assert run(tmp_path, 'pairs') == 2
+    assert 'has 0 pairs of image and mask of 3' in capsys.readouterr().err
+    assert (images / 'cju0.jpg').read_text() == 'mine'
+    assert server.requests == []
+    assert run(tmp_path, 'pairs', '--force') == 0
+    assert (images / 'cju0.jpg').read_text() == 'images 0' * 50
+    assert (images / 'mine.jpg').read_text() == 'mine'
+
+
+def test_an_archive_saved_by_hand_is_unpacked_without_a_server(
+    pairs: Download, server: Server, tmp_path: Path
+) -> None:
+    (tmp_path / pairs.path).write_bytes(kvasir_zip())
+    assert run(tmp_path, 'pairs') == 0
+    assert server.requests == []
+    assert (tmp_path / pairs.path).exists()
+    assert len(files(tmp_path / 'Kvasir-SEG')) == 6
+
+
+def test_a_damaged_archive_saved_by_hand_is_an_error_and_kept(
+    pairs: Download, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / pairs.path).write_bytes(kvasir_zip()[:-40])
+    assert run(tmp_path, 'pairs') == 2
+    assert 'delete it and run the same command again' in capsys.readouterr().err
+    assert files(tmp_path) == [pairs.path]
+
+
+@pytest.mark.parametrize(
+    'content, message',
+    [
+        pytest.param(b'<html>moved</html>', 'not an intact ZIP', id='a web page'),
+        pytest.param(kvasir_zip()[:-40], 'not an intact ZIP', id='cut off'),
+        pytest.param(
+            kvasir_zip().replace(b'masks 1masks', b'masks 1naskt', 1), 'CRC', id='a flipped byte'
+        ),
+        pytest.param(kvasir_zip(pairs=2), 'holds 2 pairs', id='too few'),
+        pytest.param(kvasir_zip({'b/images/cju0.jpg': b''}), 'cju0.jpg twice', id='twice'),
+        pytest.param(kvasir_zip({'images/..': b''}), r"name 'images/\.\.'", id='parent'),
+        pytest.param(kvasir_zip({'masks/..\\..\\x.jpg': b''}), 'of the name', id='backslashes'),
+    ],
+)
+def test_an_archive_of_something_else_is_an_error_and_leaves_nothing(
+    pairs: Download,
+    server: Server,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    content: bytes,
+    message: str,
+) -> None:
+    server.content = content
+    assert run(tmp_path, 'pairs') == 2
+    error = capsys.readouterr().err
+    assert re.search(message, error)
+    assert 'it was deleted' in error
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_path_that_leads_out_of_the_archive_leads_nowhere(
+    pairs: Download, server: Server, tmp_path: Path
+) -> None:
+    outside = {'../../masks/evil.jpg': b'evil', '/tmp/images/evil.jpg': b'evil'}
+    server.content = kvasir_zip(outside, pairs=2)
+    root = tmp_path / 'deep' / 'root'
+    assert run(root, 'pairs') == 0
+    # Only the names of files are used, so the third pair lies beside the others.
+    assert len(files(root / 'Kvasir-SEG')) == 6
+    assert files(tmp_path) == [f'deep/root/{name}' for name in files(root)]
+
+
+def test_a_disk_that_fills_up_while_unpacking_keeps_the_archive(
+    pairs: Download,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def full(*arguments: object) -> None:
+        raise OSError(28, os.strerror(28))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(unpacking.shutil, 'copyfileobj', full)
+        assert run(tmp_path, 'pairs') == 1
+    assert 'the disk is full' in capsys.readouterr().err
+    assert files(tmp_path) == ['k.zip.part']
+    assert run(tmp_path, 'pairs') == 0
+
+
+# The command
+
+
+def test_every_download_can_be_verified_and_has_its_own_place() -> None:
+    for spec in DOWNLOADS.values():
+        assert spec.url.startswith('https://')
+        ways = [spec.sha256 is not None, spec.num_entries is not None, spec.pairs is not None]
+        assert sum(ways) == 1
+        assert spec.sha256 is None or re.fullmatch('[0-9a-f]{64}', spec.sha256)
+    assert len({spec.path for spec in DOWNLOADS.values()}) == len(DOWNLOADS)
+
+
+def test_the_list_shows_what_is_there(
+    weights: Download, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(tmp_path, 'sam')
+    assert run(tmp_path, '--list') == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert any(line.startswith('* sam ') for line in lines)
+    assert any(line.startswith('  kvasir-seg ') for line in lines)
+
+
+def test_an_unknown_name_is_an_error_that_lists_the_known(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(tmp_path, 'sam_vit_x') == 2
+    assert "'sam_vit_x'; there is kvasir-seg, sam_vit_b" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('arguments', [[], ['sam_vit_b', 'sam_vit_l', '--url', 'http://x']])
+def test_an_incomplete_command_line_is_an_error(arguments: list[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(arguments)
+    assert stop.value.code == 2
+
+
+def test_the_tool_runs_from_any_folder(tmp_path: Path) -> None:
+    tool = Path(__file__).parents[2] / 'tools' / 'download.py'
+    done = subprocess.run(
+        [sys.executable, str(tool), '--list'], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert 'sam_vit_b' in done.stdout
