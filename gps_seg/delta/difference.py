@@ -101,7 +101,7 @@ def _sparse_entries(old: Tensor, new: Tensor) -> Entries | None:
         return None
     mask = (bits(old) != bits(new)).flatten(1)
     num = int(mask.sum())
-    if 2 * num >= mask.numel():
+    if num == mask.numel():
         return None
     entries = Entries.from_mask(mask, tuple(new.shape))
     packed, _ = pack_columns(entries.columns, entries.counts, entries.num_inputs)

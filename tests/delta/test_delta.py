@@ -166,15 +166,17 @@ def test_selected_entries_are_stored_even_where_they_did_not_move() -> None:
 
 def test_what_was_not_selected_is_stored_the_smaller_way() -> None:
     base = {name: torch.zeros(64, 300) for name in ('few', 'many', 'one_row', 'untouched')}
+    base['small'] = torch.zeros(4, 6)  # a header for its columns would cost more than it all
     tuned = copied(base)
+    tuned['small'][0, 0] = 1
     tuned['few'][::2, 7] = 1
-    tuned['many'][:, :280] = 1
+    tuned['many'][:, :210] = 1  # 70 % at 6 bytes are more than all at 4
     tuned['one_row'][5] = 1
     delta = Delta.between(base, tuned)
     assert set(delta.selection) == {'few', 'one_row'}
-    assert set(delta.whole) == {'many'}
+    assert set(delta.whole) == {'many', 'small'}
     assert delta.selection['few'].num == 32
-    assert delta.num_bytes == 32 * (4 + 2) + 64 * 2 + 300 * (4 + 2) + 64 * 2 + 64 * 300 * 4
+    assert delta.num_bytes == 32 * (4 + 2) + 64 * 2 + 300 * (4 + 2) + 64 * 2 + (64 * 300 + 24) * 4
 
 
 def test_num_bytes_counts_a_value_and_its_column() -> None:
@@ -349,6 +351,7 @@ def test_fresh_parts_are_added_to_a_state_dict_and_removed_again(tmp_path: Path)
     undo = delta.swap(target)
     assert state_bytes(target) == state_bytes(tuned)
     assert undo.absent == {'head'}
+    assert target['head'].data_ptr() != delta.whole['head'].data_ptr()
     undo.save(tmp_path / 'undo.safetensors')
     redo = Delta.load(tmp_path / 'undo.safetensors').swap(target)
     assert state_bytes(target) == state_bytes(base)
