@@ -5,6 +5,6 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from gps_seg.cli.train import main  # noqa: E402
+from gps_seg.cli.train import main
 
 raise SystemExit(main())

@@ -8,16 +8,17 @@ from pathlib import Path
 
 import torch
 from mmengine.config import Config, DictAction
-from mmengine.runner import Runner
 
+from gps_seg.cli import quiet_imports  # noqa: F401  before whatever else imports MMSegmentation
 from gps_seg.cli.errors import one_line_errors
+from gps_seg.cli.quiet_runner import QuietRunner
 
 RUN_FILES = ('last_checkpoint', 'delta.safetensors', 'best_delta.safetensors', 'metrics.json')
 
 
 def train(config: Config) -> Path:
     """Run one training from a complete config. Returns its work dir."""
-    runner = Runner.from_cfg(config)
+    runner = QuietRunner.from_cfg(config)
     runner.train()
     return Path(runner.work_dir)
 

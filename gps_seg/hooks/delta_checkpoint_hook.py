@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from mmengine.dist import barrier
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS
@@ -79,6 +80,7 @@ class DeltaCheckpointHook(Hook):
                     'together with the best_delta.safetensors beside it'
                 )
             os.replace(folder / BEST, folder / DELTA)
+        barrier()  # whoever reads the file next may be another rank
 
     def _save(self, runner: Runner, name: str) -> None:
         if runner.rank == 0:

@@ -47,7 +47,7 @@ class ReportHook(Hook):
     def before_train(self, runner: Runner) -> None:
         if self.zero_shot and runner.iter == 0:
             state = random_state()
-            pictures = _Predictions(Path(runner.work_dir) / 'overlays', 'before', self.num_pictures)
+            pictures = self._predictions(runner, 'before')
             metrics = self._score(runner, 'Zero-shot', pictures)
             set_random_state(state)
             _write_json(runner, ZERO_SHOT, metrics)
@@ -60,7 +60,7 @@ class ReportHook(Hook):
         model = stock_model(runner)
         # Values are written, not added, so the delta of the best epoch fits the tuned model too.
         Delta.load(folder / DELTA).swap(model, verify=False)
-        pictures = _Predictions(folder / 'overlays', 'after', self.num_pictures)
+        pictures = self._predictions(runner, 'after')
         final = self._score(runner, 'Test', pictures)
         metrics: dict[str, float] = {
             **final,
@@ -76,6 +76,10 @@ class ReportHook(Hook):
         if self.num_pictures and runner.rank == 0:
             sheet = _draw_sheet(folder / 'overlays', pictures)
             runner.logger.info(f'Pictures: {sheet}')
+
+    def _predictions(self, runner: Runner, when: str) -> '_Predictions':
+        limit = self.num_pictures if runner.rank == 0 else 0
+        return _Predictions(Path(runner.work_dir) / 'overlays', when, limit)
 
     def _about(self, runner: Runner) -> dict[str, float]:
         summary = trainable_summary(stock_model(runner))
@@ -99,7 +103,7 @@ class ReportHook(Hook):
         metrics = evaluate(
             runner.model,
             loop.dataloader,
-            loop.evaluator,  # type: ignore[attr-defined]
+            loop.evaluator,
             autocast=isinstance(runner.optim_wrapper, AmpOptimWrapper),
             each=each,
             name=name,

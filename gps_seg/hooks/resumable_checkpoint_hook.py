@@ -9,6 +9,7 @@ from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 
 from gps_seg.files import write_atomically
+from gps_seg.hooks.checkpoints import plain, with_objects, without_objects
 
 LAST = 'last.pth'
 
@@ -58,7 +59,14 @@ class ResumableCheckpointHook(Hook):
             name = str(folder / LAST)
             write_atomically(folder / 'last_checkpoint', lambda path: _write(path, name))
 
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        checkpoint['message_hub'] = without_objects(checkpoint['message_hub'])
+        checkpoint['meta'] = plain(checkpoint['meta'])
+        checkpoint['param_schedulers'] = plain(checkpoint['param_schedulers'])
+
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        if 'message_hub' in checkpoint:
+            checkpoint['message_hub'] = with_objects(checkpoint['message_hub'])
         planned = checkpoint.get('meta', {}).get('max_epochs')
         if runner._resume and planned is not None and planned != runner.max_epochs:
             raise ValueError(

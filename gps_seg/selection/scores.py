@@ -48,7 +48,7 @@ def _weights_of(path: str, module: nn.Module) -> Iterator[SelectableWeight]:
     prefix = f'{path}.' if path else ''
     if isinstance(module, nn.Linear | _ConvNd):
         groups = module.groups if isinstance(module, _ConvTransposeNd) else 0
-        yield SelectableWeight(f'{prefix}weight', module.weight, groups)
+        yield SelectableWeight(f'{prefix}weight', module.get_parameter('weight'), groups)
     elif isinstance(module, nn.MultiheadAttention):
         for name in ('in_proj_weight', 'q_proj_weight', 'k_proj_weight', 'v_proj_weight'):
             parameter = module._parameters.get(name)

@@ -1,14 +1,20 @@
 """The trainable counts of the published runs, which a right implementation reproduces exactly."""
 
+from pathlib import Path
+
 import pytest
 import timm
 import torch
+from mmengine.config import Config
+from mmseg.registry import MODELS
 from torch import nn
 
+import gps_seg.models  # noqa: F401  registers SAMSegmentor
 from gps_seg.methods import METHODS, build_method
 from gps_seg.methods.parts import backbone_biases, backbone_weights, scales_and_tables
 from gps_seg.sparse import trainable_summary
 
+CONFIGS = Path(__file__).parents[2] / 'configs'
 BACKBONES = {
     'vit_base_patch16_224': ('head',),
     'swin_base_patch4_window7_224': ('head',),
@@ -62,6 +68,29 @@ def test_trainable_count_is_the_published_one(
 ) -> None:
     model = unfilled(name, classes)
     build_method({'type': 'Random', 'k': k}).prepare(model, None)
+    assert trainable_summary(model).trainable == expected
+
+
+def test_sam_has_the_published_count_at_k_1() -> None:
+    with torch.device('meta'):
+        model = MODELS.build(Config.fromfile(CONFIGS / '_base_/models/sam_vit_b.py').model)
+    model = model.to_empty(device='cpu')
+    model.fresh_names = frozenset()  # as after loading the official checkpoint
+    build_method({'type': 'Random', 'k': 1}).prepare(model, None)
+    summary = trainable_summary(model)
+    assert summary.selected == 84_224
+    assert summary.trainable == 4_227_044
+    assert summary.total == 93_735_472
+
+
+@pytest.mark.parametrize(
+    'method, expected', [('Linear', 4_058_340 + 256), ('Bias', 4_058_340 + 256 + 84_224)]
+)
+def test_sams_reference_methods_have_their_counts(method: str, expected: int) -> None:
+    with torch.device('meta'):
+        model = MODELS.build(Config.fromfile(CONFIGS / '_base_/models/sam_vit_b.py').model)
+    model.fresh_names = frozenset()
+    build_method({'type': method}).prepare(model, None)
     assert trainable_summary(model).trainable == expected
 
 

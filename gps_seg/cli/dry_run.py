@@ -1,0 +1,160 @@
+"""What a training would cost, from one probe step."""
+
+import copy
+import tempfile
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+
+from gps_seg.cli import quiet_imports  # noqa: F401  before whatever else imports MMSegmentation
+from gps_seg.cli.quiet_runner import QuietRunner
+from gps_seg.hooks.delta_checkpoint_hook import fine_tune_hook
+from gps_seg.hooks.fine_tune_hook import stock_model
+from gps_seg.hooks.selection_data import SelectionPass
+from gps_seg.sparse import TrainableSummary, trainable_summary
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What was counted (images, parameters) and what one step suggests (bytes, seconds).
+
+    saved_bytes: kept for backward at the training batch size. selection_seconds: of the whole
+    selection pass, 0 for a method without one. step_seconds: of one iteration.
+    """
+
+    summary: TrainableSummary
+    images: dict[str, int]
+    parameter_bytes: int
+    state_bytes: int
+    saved_bytes: int
+    selection_seconds: float
+    step_seconds: float
+    num_steps: int
+
+    def __str__(self) -> str:
+        memory = self.parameter_bytes + self.state_bytes + self.saved_bytes
+        data = ', '.join(f'{split} {num}' for split, num in self.images.items())
+        return '\n'.join(
+            (
+                f'Data found: {data} images',
+                str(self.summary),
+                f'Memory of training, estimated: {_mib(memory)} (parameters '
+                f'{_mib(self.parameter_bytes)}, gradients and optimizer {_mib(self.state_bytes)}, '
+                f'kept for backward {_mib(self.saved_bytes)})',
+                f'Selection: about {_duration(self.selection_seconds)}',
+                f'Training: about {_duration(self.step_seconds * self.num_steps)} '
+                f'({self.num_steps} steps of {self.step_seconds:.2f} s, validation not counted)',
+            )
+        )
+
+
+class _Measured(Exception):
+    """Ends the dry run with its result."""
+
+    def __init__(self, estimate: Estimate) -> None:
+        super().__init__('the dry run is done')
+        self.estimate = estimate
+
+
+class _MeasureHook(Hook):
+    """Measures one real training step, then leaves the loop."""
+
+    priority = 'VERY_LOW'
+
+    def __init__(self, selection: SelectionPass | None) -> None:
+        self.selection = selection
+        self.saved: dict[int, int] = {}
+
+    def before_train(self, runner: Runner) -> None:
+        self.batches = iter(runner.train_dataloader)
+        self._step(runner)  # the first step of a process allocates and compiles
+        start = time.monotonic()
+        self._step(runner)
+        seconds = time.monotonic() - start
+        raise _Measured(self._estimate(runner, seconds))
+
+    def _step(self, runner: Runner) -> None:
+        self.saved = {}
+        own = {parameter.data_ptr() for parameter in runner.model.parameters()}
+
+        def pack(tensor: torch.Tensor) -> torch.Tensor:
+            if tensor.data_ptr() not in own:
+                self.saved[tensor.data_ptr()] = tensor.nbytes
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+            runner.model.train()
+            runner.model.train_step(next(self.batches), optim_wrapper=runner.optim_wrapper)
+
+    def _estimate(self, runner: Runner, seconds: float) -> Estimate:
+        model = stock_model(runner)
+        optimizer = runner.optim_wrapper.optimizer
+        states = [tensor for state in optimizer.state.values() for tensor in state.values()]
+        trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        return Estimate(
+            trainable_summary(model),
+            _images(runner),
+            sum(parameter.nbytes for parameter in model.parameters()),
+            sum(t.nbytes for t in states if torch.is_tensor(t)) + sum(p.nbytes for p in trained),
+            sum(self.saved.values()),
+            self._selection_seconds(runner),
+            seconds,
+            runner.max_epochs * len(runner.train_dataloader),
+        )
+
+    def _selection_seconds(self, runner: Runner) -> float:
+        if self.selection is None:
+            return 0.0
+        num = self.selection.num_images or len(runner.train_dataloader.dataset)
+        probed = min(PROBE_IMAGES, len(runner.train_dataloader.dataset))
+        return fine_tune_hook(runner).seconds * num / probed
+
+
+PROBE_IMAGES = 2
+
+
+def dry_run(config: Config) -> Estimate:
+    """Build everything, select from two images, train two steps; nothing is left on disk."""
+    config = copy.deepcopy(config)
+    settings = config.default_hooks.fine_tune.setdefault('selection_pass', {})
+    planned = SelectionPass(**settings)
+    needs_data = config.default_hooks.fine_tune.method.type == 'GPS'
+    settings.num_images = PROBE_IMAGES
+    config.default_hooks.fine_tune.probe = False
+    for name in ('report', 'delta'):
+        config.default_hooks.pop(name, None)
+    config.default_hooks.checkpoint = None
+    config.visualizer = dict(type='Visualizer', vis_backends=[])
+    with tempfile.TemporaryDirectory() as folder:
+        config.work_dir = folder
+        runner = QuietRunner.from_cfg(config)
+        runner.register_hook(_MeasureHook(planned if needs_data else None))
+        try:
+            runner.train()
+        except _Measured as measured:
+            return measured.estimate
+    raise AssertionError('the measuring hook ends the training')
+
+
+def _images(runner: Runner) -> dict[str, int]:
+    loops: dict[str, Any] = {
+        'train': runner.train_loop,
+        'validation': runner.val_loop,
+        'test': runner.test_loop,
+    }
+    return {name: len(loop.dataloader.dataset) for name, loop in loops.items() if loop is not None}
+
+
+def _mib(num_bytes: int) -> str:
+    return f'{num_bytes / 2**20:,.0f} MiB'
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f'{seconds:.0f} s'
+    return f'{seconds / 60:.0f} min' if seconds < 5400 else f'{seconds / 3600:.1f} h'

@@ -1,0 +1,29 @@
+"""MMEngine's runner, with a console log that a newcomer can read."""
+
+import logging
+from typing import Any
+
+from mmengine.runner import Runner
+
+# Whole dumps, which stay in the log file: the environment, the config, the order of the hooks.
+DUMPS = ('\n------------------------------------------------------------\nSystem', 'Config:\n')
+HOOKS = 'Hooks will be executed in the following order:'
+
+
+class _WithoutDumps(logging.Filter):
+    def filter(self, record: logging.LogRecord) -> bool:
+        message = record.getMessage()
+        if 'is the alias of' in message or '"FileClient" will be deprecated' in message:
+            return False  # of MMEngine's own making
+        return not message.startswith(DUMPS) and HOOKS not in message
+
+
+class QuietRunner(Runner):
+    """Prints to the console what happens, and writes the dumps to the log file alone."""
+
+    def build_logger(self, *args: Any, **kwargs: Any) -> logging.Logger:
+        logger = super().build_logger(*args, **kwargs)
+        for handler in logger.handlers:
+            if not isinstance(handler, logging.FileHandler):
+                handler.addFilter(_WithoutDumps())
+        return logger

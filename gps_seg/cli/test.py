@@ -1,0 +1,134 @@
+"""`gps-seg test`: score a checkpoint or a delta on the test split."""
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from mmengine.config import Config, DictAction
+from mmengine.evaluator import Evaluator
+from mmengine.registry import init_default_scope
+from mmengine.runner import Runner
+from mmseg.registry import MODELS
+from rich.console import Console
+from rich.table import Table
+from torch import nn
+
+from gps_seg.cli import quiet_imports  # noqa: F401  before whatever else imports MMSegmentation
+from gps_seg.cli.errors import one_line_errors
+from gps_seg.cli.train import load_config
+from gps_seg.delta import Delta
+from gps_seg.files import load_tensors, write_atomically
+from gps_seg.hooks.checkpoints import read_checkpoint
+from gps_seg.hooks.evaluate import evaluate
+from gps_seg.visualization import overlay_image
+
+
+def is_delta(path: Path) -> bool:
+    """Whether a file is a delta, by its metadata."""
+    return path.suffix == '.safetensors' and load_tensors(path)[1].get('format', '').startswith(
+        'gps_seg.delta'
+    )
+
+
+def load_weights(model: nn.Module, path: Path) -> None:
+    """Bring a delta (onto the base that the config names) or a whole checkpoint into a model.
+
+    Raises FileNotFoundError, or ValueError where the weights do not fit.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f'no weights {path}')
+    if is_delta(path):
+        model.init_weights()  # type: ignore[operator]
+        Delta.load(path).swap(model)
+        return
+    content: dict[str, Any] = (
+        load_tensors(path)[0] if path.suffix == '.safetensors' else read_checkpoint(path)
+    )
+    state = content.get('state_dict', content)
+    differing = model.state_dict().keys() ^ state.keys()
+    if differing:
+        raise ValueError(
+            f'{path} does not fit the model: {len(differing)} tensors stand in only one of the '
+            f'two, such as {min(differing)}; was it trained with this config?'
+        )
+    model.load_state_dict(state)
+
+
+class _Saver:
+    """Writes predicted masks (0 and 255) and overlay pictures under the images' own names."""
+
+    def __init__(self, out: Path | None, show_dir: Path | None) -> None:
+        self.out, self.show_dir = out, show_dir
+        for folder in (out, show_dir):
+            if folder is not None:
+                folder.mkdir(parents=True, exist_ok=True)
+
+    def __call__(self, sample: Any) -> None:
+        mask = sample.pred_sem_seg.data[0].cpu().numpy() == 1
+        name = f'{Path(sample.img_path).stem}.png'
+        if self.out is not None:
+            _write_png(self.out / name, mask.astype(np.uint8) * 255)
+        if self.show_dir is not None:
+            image = cv2.cvtColor(cv2.imread(sample.img_path), cv2.COLOR_BGR2RGB)
+            truth = sample.gt_sem_seg.data[0].cpu().numpy() == 1
+            picture = overlay_image(image, truth, mask)
+            _write_png(self.show_dir / name, cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+
+
+def _write_png(path: Path, image: np.ndarray) -> None:
+    encoded = cv2.imencode('.png', image)[1].tobytes()
+
+    def write(temporary: Path) -> None:
+        temporary.write_bytes(encoded)
+
+    write_atomically(path, write)
+
+
+def test(config: Config, weights: Path, saver: _Saver) -> dict[str, float]:
+    """Metrics of the weights on the config's test split."""
+    init_default_scope(config.get('default_scope', 'mmseg'))
+    model = MODELS.build(config.model)
+    load_weights(model, weights)
+    model.to('cuda' if torch.cuda.is_available() else 'cpu')
+    loader = Runner.build_dataloader(config.test_dataloader, seed=0)
+    evaluator = Evaluator(config.test_evaluator)
+    if hasattr(loader.dataset, 'metainfo'):
+        evaluator.dataset_meta = loader.dataset.metainfo
+    return evaluate(model, loader, evaluator, each=saver, name='Test')
+
+
+def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    """The flags that MMSegmentation's users know."""
+    parser = argparse.ArgumentParser(prog='gps-seg test', description=__doc__)
+    parser.add_argument('config', help='the config of the training')
+    parser.add_argument('weights', type=Path, help='delta.safetensors, last.pth or a state dict')
+    parser.add_argument('--out', type=Path, help='folder for the predicted masks (PNG, 0 and 255)')
+    parser.add_argument('--show-dir', type=Path, help='folder for pictures of truth and prediction')
+    parser.add_argument('--json', type=Path, help='also write the metrics to this file')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE')
+    return parser.parse_args(argv)
+
+
+@one_line_errors
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point of `gps-seg test` and tools/test.py."""
+    arguments = parse_arguments(argv)
+    config = load_config(arguments.config, arguments.cfg_options)
+    metrics = test(config, arguments.weights, _Saver(arguments.out, arguments.show_dir))
+    table = Table('metric', 'percent', title=f'{arguments.weights} on the test split')
+    for name, value in metrics.items():
+        table.add_row(name, f'{value:.2f}')
+    Console().print(table)
+    if arguments.json is not None:
+        text = json.dumps(metrics, indent=2) + '\n'
+
+        def write(temporary: Path) -> None:
+            temporary.write_text(text)
+
+        write_atomically(arguments.json, write)
+    return 0

@@ -1,0 +1,310 @@
+"""A training from the config to the files it leaves, and what it may not touch on the way."""
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from torch import Tensor
+
+from gps_seg.cli import test as test_command
+from gps_seg.cli import train as train_command
+from gps_seg.delta import Delta
+from gps_seg.hooks.checkpoints import read_checkpoint
+from gps_seg.hooks.fine_tune_hook import FineTuneHook, stock_model
+from gps_seg.methods.gps import GPS
+from gps_seg.selection import Selection, neuron_matrix
+from tests.toy_runs import run, toy_config
+
+METRICS = ('mDice', 'mIoU', 'pooled_Dice', 'pooled_IoU', 'classes_mDice', 'classes_mIoU')
+
+
+class StopAfter(Hook):
+    """A crash at the end of an epoch's training, before its validation."""
+
+    priority = 'VERY_LOW'
+
+    def __init__(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def after_train_epoch(self, runner: Runner) -> None:
+        if runner.epoch + 1 == self.epoch:
+            raise KeyboardInterrupt
+
+
+def states_equal(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
+    return first.keys() == second.keys() and all(
+        torch.equal(first[name], second[name]) for name in first
+    )
+
+
+def final_state(work_dir: str) -> dict[str, Tensor]:
+    return read_checkpoint(Path(work_dir) / 'last.pth')['state_dict']
+
+
+def assert_only_the_plan_moved(
+    state: dict[str, Tensor], base: dict[str, Tensor], selection: Selection
+) -> int:
+    """Nothing but selected entries, encoder biases and the head may differ. Returns how many do."""
+    moved = 0
+    for name, tensor in state.items():
+        differs = tensor != base[name]
+        if name in selection:
+            assert not (neuron_matrix(differs) & ~selection[name].mask()).any(), name
+            moved += int(differs.sum())
+            continue
+        encoder_bias = name.startswith('image_encoder') and name.endswith('bias')
+        head = name.startswith(('mask_decoder', 'prompt_encoder.no_mask_embed'))
+        if not head and (not encoder_bias or 'norm' in name):
+            assert not differs.any(), name
+    return moved
+
+
+@pytest.fixture(scope='module')
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, FineTuneHook]:
+    """A finished run of two epochs, shared by the tests that only look at it."""
+    folder = tmp_path_factory.mktemp('finished')
+    runner = run(toy_config(folder))
+    hook = next(hook for hook in runner.hooks if isinstance(hook, FineTuneHook))
+    return folder, hook
+
+
+def test_a_run_leaves_its_files_with_their_contents(finished: tuple[Path, FineTuneHook]) -> None:
+    folder, hook = finished
+    work_dir = folder / 'run'
+    metrics = json.loads((work_dir / 'metrics.json').read_text())
+    expected = {*METRICS, *(f'zero_shot/{name}' for name in METRICS), 'trainable', 'total'}
+    assert expected <= metrics.keys()
+    assert all(isinstance(value, int | float) for value in metrics.values())
+    assert all(0 <= metrics[name] <= 100 for name in METRICS)
+    assert metrics['delta_bytes'] == (work_dir / 'delta.safetensors').stat().st_size
+    assert metrics['selected'] == hook.selection.num_entries
+    saved = Selection.load(work_dir / 'selection.safetensors')
+    assert saved.overlap(hook.selection) == 1
+    assert saved.provenance['criterion'] == 'supcon_gradient'
+    assert (work_dir / 'overlays' / 'sheet.png').stat().st_size > 1000
+    assert not list(work_dir.glob('*.tmp'))
+    assert not (work_dir / 'best_delta.safetensors').exists()
+
+
+def test_only_the_selection_the_biases_and_the_head_move(
+    finished: tuple[Path, FineTuneHook],
+) -> None:
+    folder, hook = finished
+    base = torch.load(folder / 'base.pth', weights_only=True)
+    state = final_state(str(folder / 'run'))
+    assert list(state) == list(base)
+    assert assert_only_the_plan_moved(state, base, hook.selection) > 0
+    last = read_checkpoint(folder / 'run' / 'last.pth')
+    held = sum(t.numel() for s in last['optimizer']['state'].values() for t in s.values())
+    trained = json.loads((folder / 'run' / 'metrics.json').read_text())['trainable']
+    assert held <= 2 * trained + len(last['optimizer']['state'])
+
+
+def test_the_delta_scores_as_the_run_did_and_so_does_the_merged_checkpoint(
+    finished: tuple[Path, FineTuneHook], tmp_path: Path
+) -> None:
+    folder, _ = finished
+    config = folder / 'config.py'
+    toy_config(folder).dump(config)
+    expected = json.loads((folder / 'run' / 'metrics.json').read_text())
+    delta = Delta.load(folder / 'run' / 'delta.safetensors')
+    merged = torch.load(folder / 'base.pth', weights_only=True)
+    delta.swap(merged)
+    torch.save(merged, tmp_path / 'merged.pth')
+    for weights in (folder / 'run' / 'delta.safetensors', tmp_path / 'merged.pth'):
+        arguments = [str(config), str(weights), '--json', str(tmp_path / 'metrics.json')]
+        pictures = ['--out', str(tmp_path / 'masks'), '--show-dir', str(tmp_path / 'pictures')]
+        assert test_command.main([*arguments, *pictures]) == 0
+        got = json.loads((tmp_path / 'metrics.json').read_text())
+        assert got == {name: expected[name] for name in METRICS}
+    for pictures_of in ('masks', 'pictures'):
+        names = sorted(path.name for path in (tmp_path / pictures_of).iterdir())
+        assert names == ['test0.png', 'test1.png', 'test2.png']
+
+
+def test_resuming_after_a_crash_equals_never_having_stopped(tmp_path: Path) -> None:
+    whole = toy_config(tmp_path, 'whole')
+    whole.train_cfg.max_epochs = 4
+    uninterrupted = run(whole)
+
+    config = toy_config(tmp_path, 'stopped')
+    config.train_cfg.max_epochs = 4
+    config.custom_hooks = [dict(type=StopAfter, epoch=3)]
+    with pytest.raises(KeyboardInterrupt):
+        run(config)
+    again = toy_config(tmp_path, 'stopped')
+    again.train_cfg.max_epochs = 4
+    again.resume = True
+    again.experiment_name = 'resumed'
+    selects = pytest.MonkeyPatch()
+    selects.setattr(GPS, 'prepare', lambda *args: pytest.fail('selected again'))
+    resumed = run(again)
+    selects.undo()
+
+    first, second = (read_checkpoint(Path(c.work_dir) / 'last.pth') for c in (whole, again))
+    assert states_equal(first['state_dict'], second['state_dict'])
+    assert first['param_schedulers'] == second['param_schedulers']
+    assert first['optimizer']['param_groups'] == second['optimizer']['param_groups']
+    for one, other in zip(
+        first['optimizer']['state'].values(), second['optimizer']['state'].values(), strict=True
+    ):
+        assert states_equal(one, other)
+    history = [
+        runner.message_hub.get_scalar('val/mDice').data[0].tolist()
+        for runner in (uninterrupted, resumed)
+    ]
+    assert history[0] == history[1]
+    assert len(history[0]) == 4
+    deltas = [Delta.load(Path(c.work_dir) / 'delta.safetensors') for c in (whole, again)]
+    assert states_equal(dict(deltas[0].values), dict(deltas[1].values))
+    assert states_equal(dict(deltas[0].whole), dict(deltas[1].whole))
+    metrics = [json.loads((Path(c.work_dir) / 'metrics.json').read_text()) for c in (whole, again)]
+    timeless = [
+        {k: v for k, v in m.items() if not k.endswith('_seconds') and k != 'delta_bytes'}
+        for m in metrics
+    ]
+    assert timeless[0] == timeless[1]
+
+
+def test_the_zero_shot_score_and_the_probe_disturb_nothing(tmp_path: Path) -> None:
+    run(toy_config(tmp_path, 'with'))
+    without = toy_config(tmp_path, 'without')
+    without.default_hooks.report.update(zero_shot=False, num_pictures=0)
+    without.default_hooks.fine_tune.probe = False
+    run(without)
+    states = [final_state(str(tmp_path / name)) for name in ('with', 'without')]
+    assert states_equal(*states)
+    assert 'zero_shot/mDice' not in json.loads((tmp_path / 'without/metrics.json').read_text())
+
+
+# The schedule advances by iterations, the optimizer only by every second one.
+@pytest.mark.filterwarnings('ignore:Detected call of `scheduler.step')
+def test_nothing_else_moves_with_ema_weight_decay_clipping_and_accumulation(
+    tmp_path: Path,
+) -> None:
+    config = toy_config(tmp_path)
+    config.optim_wrapper = dict(
+        type='OptimWrapper',
+        optimizer=dict(type='AdamW', lr=1e-2, weight_decay=0.5),
+        clip_grad=dict(max_norm=1.0),
+        accumulative_counts=2,
+    )
+    config.custom_hooks = [dict(type='EMAHook', momentum=0.3)]
+    runner = run(config)
+    base = torch.load(tmp_path / 'base.pth', weights_only=True)
+    selection = next(h for h in runner.hooks if isinstance(h, FineTuneHook)).selection
+    saved = read_checkpoint(tmp_path / 'run' / 'last.pth')
+    # With EMA, the checkpoint's state dict is the average and `ema_state_dict` holds the source.
+    assert assert_only_the_plan_moved(saved['state_dict'], base, selection) > 0
+    source = {k.removeprefix('module.'): v for k, v in saved['ema_state_dict'].items()}
+    source.pop('steps')
+    assert assert_only_the_plan_moved(source, base, selection) > 0
+    assert not states_equal(source, saved['state_dict'])
+    # The delta is what was validated: the average, not the last step.
+    delta = Delta.load(tmp_path / 'run' / 'delta.safetensors')
+    tuned = dict(base)
+    delta.swap(tuned)
+    assert assert_only_the_plan_moved(tuned, base, selection) > 0
+
+
+@pytest.mark.parametrize('method', ['Linear', 'Bias', 'Random', 'Full'])
+def test_every_other_method_runs_and_leaves_a_delta_that_fits_its_base(
+    method: str, tmp_path: Path
+) -> None:
+    config = toy_config(tmp_path)
+    config.default_hooks.fine_tune.method = dict(type=method)
+    config.train_cfg.max_epochs = 1
+    runner = run(config)
+    base = torch.load(tmp_path / 'base.pth', weights_only=True)
+    before = {name: tensor.clone() for name, tensor in base.items()}
+    undo = Delta.load(tmp_path / 'run' / 'delta.safetensors').swap(base)
+    assert states_equal(base, dict(stock_model(runner).state_dict()))
+    undo.swap(base)
+    assert states_equal(base, before)
+
+
+def test_the_loss_goes_down_and_the_discs_are_found(tmp_path: Path) -> None:
+    config = toy_config(tmp_path, k=8)
+    config.train_cfg.max_epochs = 25
+    config.default_hooks.fine_tune.probe = False
+    config.train_cfg.val_interval = 25
+    runner = run(config)
+    losses = runner.message_hub.get_scalar('train/loss').data[0]
+    assert losses[-3:].mean() < 0.6 * losses[:3].mean()
+    metrics = json.loads((tmp_path / 'run' / 'metrics.json').read_text())
+    assert metrics['mDice'] > metrics['zero_shot/mDice'] + 20
+    assert math.isclose(
+        metrics['pooled_IoU'],
+        100 * (d := metrics['pooled_Dice'] / 100) / (2 - d),
+        rel_tol=1e-9,
+    )
+
+
+def test_a_work_dir_with_a_run_is_not_mixed_with_another(
+    finished: tuple[Path, FineTuneHook], capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, _ = finished
+    config = folder / 'again.py'
+    toy_config(folder).dump(config)
+    assert train_command.main([str(config)]) == 2
+    message = capsys.readouterr().err
+    assert 'already holds a run' in message
+    assert '--resume' in message
+    assert '--work-dir' in message
+
+
+def test_resuming_with_another_base_or_method_or_schedule_is_refused(
+    finished: tuple[Path, FineTuneHook], tmp_path: Path
+) -> None:
+    folder, _ = finished
+    last = str(folder / 'run' / 'last.pth')
+    for change, message in (
+        ({'method': 'Linear'}, 'was trained with the method'),
+        ({'base': 5}, 'was trained on the base'),
+        ({'epochs': 9}, 'a schedule of 2 epochs'),
+    ):
+        config = toy_config(tmp_path, work_dir=f'again_{message}')
+        config.model.checkpoint = str(folder / 'base.pth')
+        if 'method' in change:
+            config.default_hooks.fine_tune.method = dict(type='Linear')
+        if 'base' in change:
+            config.model.checkpoint = str(tmp_path / 'other.pth')
+            other = torch.load(folder / 'base.pth', weights_only=True)
+            other['image_encoder.pos_embed'][0, 0, 0, 0] += 1
+            torch.save(other, tmp_path / 'other.pth')
+        config.train_cfg.max_epochs = change.get('epochs', 2)
+        config.resume, config.load_from = True, last
+        with pytest.raises(ValueError, match=message):
+            run(config)
+
+
+def test_a_dry_run_counts_estimates_and_leaves_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = toy_config(tmp_path, 'never')
+    config.dump(tmp_path / 'config.py')
+    assert train_command.main([str(tmp_path / 'config.py'), '--dry-run']) == 0
+    output = capsys.readouterr().out
+    assert 'train 6, validation 3, test 3 images' in output
+    assert 'parameters are trained' in output
+    assert 'Training: about' in output
+    assert not (tmp_path / 'never').exists()
+
+
+def test_user_errors_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    toy_config(tmp_path).dump(tmp_path / 'config.py')
+    config = str(tmp_path / 'config.py')
+    for arguments, message in (
+        (['absent.py'], 'no config absent.py'),
+        ([config, '--resume'], 'holds no last.pth'),
+        ([config, '--resume', 'absent.pth'], 'no checkpoint absent.pth'),
+        ([config, '--amp'], '--amp needs a GPU'),
+    ):
+        assert train_command.main(arguments) == 2
+        errors = capsys.readouterr().err.strip().splitlines()
+        assert len(errors) == 1
+        assert message in errors[0]
