@@ -133,15 +133,19 @@ def test_the_loss_is_that_of_the_upsampled_logits(
     assert model.image_encoder.patch_embed.proj.weight.grad.abs().max() > 0
 
 
-def test_the_loss_is_in_fp32_under_autocast(
+def test_logits_are_upsampled_and_lost_in_fp32_under_autocast(
     model: SAMSegmentor, samples: Callable[..., list[Any]], images: Callable[..., Tensor]
 ) -> None:
-    expected = model(images(2), samples(2), mode='loss')
+    inputs, data = images(2), samples(2)
     with torch.autocast('cpu', torch.bfloat16):
-        found = model(images(2), samples(2), mode='loss')
-    for name, value in found.items():
-        assert value.dtype == torch.float32
-        torch.testing.assert_close(value, expected[name], rtol=0.05, atol=0.05)
+        low_res = model(inputs, data)
+        found = model(inputs, data, mode='loss')
+    assert low_res.dtype == torch.bfloat16
+    logits = nn.functional.interpolate(low_res.float(), scale_factor=4, mode='bilinear')
+    targets = torch.stack([sample.gt_sem_seg.data for sample in data])
+    for name, value in model.loss_function(logits, targets).items():
+        assert found[name].dtype == torch.float32
+        assert torch.equal(found[name], value)
 
 
 def test_prompts_are_exact_under_autocast(
@@ -224,6 +228,10 @@ def test_images_of_another_size_are_refused(
 ) -> None:
     with pytest.raises(ValueError, match=r'must be 64 x 64 pixels \(image_size.*, got 96 x 96'):
         model(images(1, 96), samples(1, 96), mode=mode)
+    with pytest.raises(ValueError, match='got 96 x 64'):
+        model._check_size(images(1, 96)[..., :64])
+    with pytest.raises(ValueError, match='got 64 x 96'):
+        model._check_size(images(1, 96)[:, :, :64])
 
 
 def test_masks_that_do_not_fit_are_refused(
