@@ -53,21 +53,13 @@ def toy_model() -> dict[str, Any]:
 
 def toy_config(folder: Path, work_dir: str = 'run', **method: Any) -> Config:
     """A complete config over `folder`, which gets data and base weights where it lacks them."""
-    data = folder / 'discs'
-    if not data.exists():
-        draw_discs(data)
+    if not (folder / 'base.pth').exists():
         write_base(folder / 'base.pth')
     config = Config.fromfile(CONFIGS / 'gps_sam-tiny_kvasir-256.py')
     config.model = {**toy_model(), 'checkpoint': str(folder / 'base.pth')}
+    on_discs(config, folder, image_size=64)
     for split in NUM_IMAGES:
-        loader = config[f'{split}_dataloader']
-        loader.update(batch_size=2, num_workers=0, persistent_workers=False)
-        loader.dataset.update(
-            spec=None, split=None, root=str(data), images='images/*', masks='masks/*'
-        )
-        loader.dataset.update(
-            classes=('background', 'disc'), ann_file=f'{split}.txt', image_size=64
-        )
+        config[f'{split}_dataloader'].batch_size = 2
     config.train_cfg.max_epochs = 2
     config.default_hooks.fine_tune.selection_pass = dict(batch_size=3)
     config.default_hooks.fine_tune.method = {'type': 'GPS', 'k': 2, **method}
@@ -83,3 +75,19 @@ def run(config: Config) -> QuietRunner:
     runner = QuietRunner.from_cfg(config)
     runner.train()
     return runner
+
+
+def on_discs(config: Config, folder: Path, image_size: int) -> None:
+    """Point a config's three data loaders at the drawn discs, in small batches without workers."""
+    data = folder / 'discs'
+    if not data.exists():
+        draw_discs(data)
+    for split in NUM_IMAGES:
+        loader = config[f'{split}_dataloader']
+        loader.update(num_workers=0, persistent_workers=False)
+        loader.dataset.update(
+            spec=None, split=None, root=str(data), images='images/*', masks='masks/*'
+        )
+        loader.dataset.update(
+            classes=('background', 'disc'), ann_file=f'{split}.txt', image_size=image_size
+        )

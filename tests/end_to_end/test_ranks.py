@@ -7,13 +7,14 @@ from pathlib import Path
 
 import torch
 
-from tests.toy_runs import run, toy_config
+from tests.end_to_end.train_on_ranks import rank_config
+from tests.toy_runs import run
 
 SCRIPT = Path(__file__).with_name('train_on_ranks.py')
 
 
 def test_two_ranks_agree_bit_for_bit_and_with_one_process(tmp_path: Path) -> None:
-    one = run(toy_config(tmp_path, 'one'))  # batches of 2, where each rank takes 1
+    one = run(rank_config(tmp_path, 'one', batch_size=2))
     command = [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node=2']
     done = subprocess.run(
         [*command, str(SCRIPT), str(tmp_path)], capture_output=True, text=True, check=False
@@ -25,7 +26,6 @@ def test_two_ranks_agree_bit_for_bit_and_with_one_process(tmp_path: Path) -> Non
     assert ranks[0].keys() == alone.keys()
     for name, tensor in ranks[0].items():
         assert torch.equal(tensor, ranks[1][name]), name
-        # Adam divides by the gradient's size, so that rounding shows where gradients are tiny.
         moved = (alone[name] - base[name]).norm()
         assert (tensor - alone[name]).norm() <= 1e-3 * moved + 1e-6, name
     metrics = [

@@ -206,8 +206,12 @@ def test_nothing_else_moves_with_ema_weight_decay_clipping_and_accumulation(
     assert not states_equal(source, saved['state_dict'])
     # The delta is what was validated: the average, not the last step.
     delta = Delta.load(tmp_path / 'run' / 'delta.safetensors')
-    tuned = dict(base)
+    tuned = {name: tensor.clone() for name, tensor in base.items()}
     delta.swap(tuned)
+    assert (
+        states_equal(tuned, saved['state_dict'])
+        or json.loads((tmp_path / 'run' / 'metrics.json').read_text())['best_epoch'] != 2
+    )
     assert assert_only_the_plan_moved(tuned, base, selection) > 0
 
 
