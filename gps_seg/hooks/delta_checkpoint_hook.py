@@ -12,7 +12,7 @@ from mmseg.registry import HOOKS
 from torch import Tensor
 
 import gps_seg
-from gps_seg.delta import Delta
+from gps_seg.delta import BASE_NAME, Delta
 from gps_seg.hooks.fine_tune_hook import FineTuneHook, stock_model
 from gps_seg.sparse import whole_names
 
@@ -107,10 +107,13 @@ class DeltaCheckpointHook(Hook):
 
     def _metadata(self, runner: Runner, tuner: FineTuneHook) -> dict[str, str]:
         info: dict[str, Any] = runner.message_hub.runtime_info
+        model = runner.cfg.model
+        source = model.get('checkpoint') or model.get('encoder_weights') or ''
         return {
+            BASE_NAME: Path(source).name,
             'method': json.dumps(tuner.method_config),
             'provenance': json.dumps(dict(tuner.selection.provenance)),
-            'model': json.dumps(runner.cfg.model.to_dict()),
+            'model': json.dumps(model.to_dict()),
             'epoch': str(info.get('best_epoch', runner.epoch)),
             'config': runner.cfg.pretty_text,
             'version': gps_seg.__version__,

@@ -208,7 +208,7 @@ def test_what_starts_fresh_and_the_head_are_trained_whole(method: str, family: F
     model, _ = prepared(method, family)
     whole = set(whole_names(model))
     parameters = {name for name, _ in family.build().named_parameters()}
-    fresh = getattr(model, 'fresh_names', frozenset())
+    fresh: frozenset[str] = getattr(model, 'fresh_names', frozenset())
     heads = tuple(getattr(model, 'head_modules', ()))
     expected = {name for name in parameters if name in fresh or name.startswith(heads)}
     assert expected

@@ -2,6 +2,8 @@
 
 import json
 import math
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -87,6 +89,11 @@ def test_a_run_leaves_its_files_with_their_contents(finished: tuple[Path, FineTu
     assert saved.provenance['criterion'] == 'supcon_gradient'
     assert (work_dir / 'overlays' / 'sheet.png').stat().st_size > 1000
     assert not list(work_dir.glob('*.tmp'))
+    (log,) = work_dir.glob('*/*.log')
+    text = log.read_text()
+    for line in ('Selection [2/2 batches]', 'parameters are trained', 'get no gradient', 'eta: '):
+        assert line in text
+    assert text.index('Zero-shot, before any training') < text.index('Epoch(train)')
     assert not (work_dir / 'best_delta.safetensors').exists()
 
 
@@ -297,6 +304,24 @@ def test_a_dry_run_counts_estimates_and_leaves_nothing(
     assert 'parameters are trained' in output
     assert 'Training: about' in output
     assert not (tmp_path / 'never').exists()
+
+
+def test_the_tool_runs_from_any_folder_with_overrides(tmp_path: Path) -> None:
+    toy_config(tmp_path).dump(tmp_path / 'config.py')
+    tool = Path(__file__).parents[2] / 'tools' / 'train.py'
+    arguments = ['config.py', '--work-dir', 'here', '--cfg-options', 'train_cfg.max_epochs=1']
+    done = subprocess.run(
+        [sys.executable, str(tool), *arguments],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert json.loads((tmp_path / 'here' / 'metrics.json').read_text())['epochs'] == 1
+    assert 'Done in' in done.stdout
+    assert 'OneDL' not in done.stdout + done.stderr
+    assert 'Hooks will be executed' not in done.stdout + done.stderr
 
 
 def test_user_errors_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

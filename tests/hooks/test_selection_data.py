@@ -1,0 +1,54 @@
+"""Which images the selection pass sees, in which views and batches."""
+
+import pytest
+from torch.utils.data import Dataset
+
+from gps_seg.hooks.selection_data import ContrastiveBatches, SelectionPass, draws_of_batches
+
+
+class Draws(Dataset):
+    """Gives back the draw that it was asked for."""
+
+    def __len__(self) -> int:
+        return 10
+
+    def __getitem__(self, draw: tuple[int, int, int]) -> dict:
+        return {'inputs': str(draw), 'data_samples': str(draw)}
+
+
+def test_every_image_comes_once_in_two_views_of_one_batch() -> None:
+    batches = draws_of_batches(10, SelectionPass(batch_size=4), seed=3)
+    assert [len(batch) for batch in batches] == [8, 8, 4]
+    seen = [index for batch in batches for _, _, index in batch]
+    assert sorted(seen) == sorted([*range(10), *range(10)])
+    for batch in batches:
+        views = {(view, index) for _, view, index in batch}
+        assert views == {(view, index) for _, _, index in batch for view in (-1, -2)}
+    assert {seed for batch in batches for seed, _, _ in batch} == {3}
+
+
+def test_num_images_takes_a_seeded_part() -> None:
+    part = draws_of_batches(10, SelectionPass(num_images=3), seed=3)
+    again = draws_of_batches(10, SelectionPass(num_images=3), seed=3)
+    other = draws_of_batches(10, SelectionPass(num_images=3), seed=4)
+    assert part == again
+    assert len(part[0]) == 6
+    assert {index for _, _, index in part[0]} != {index for _, _, index in other[0]}
+
+
+def test_batches_arrive_as_preprocessed_micro_batches() -> None:
+    settings = SelectionPass(batch_size=4, micro_batch_size=3)
+    batches = ContrastiveBatches(Draws(), lambda batch, training: batch, settings, seed=0)
+    loaded = list(batches)
+    assert [[len(micro['inputs']) for micro in batch] for batch in loaded] == [
+        [3, 3, 2],
+        [3, 3, 2],
+        [3, 1],
+    ]
+    flat = [[draw for micro in batch for draw in micro['inputs']] for batch in loaded]
+    assert flat == [[str(draw) for draw in batch] for batch in batches.batches]
+
+
+def test_sizes_below_one_are_refused() -> None:
+    with pytest.raises(ValueError, match=r'selection_pass\.batch_size must be at least 1, got 0'):
+        SelectionPass(batch_size=0)
