@@ -88,7 +88,7 @@ def download(spec: Download, root: Path, *, force: bool = False) -> str:
     ValueError where something else arrived, FileExistsError where something else lies there and
     `force` is not given.
     """
-    if not force and (found := _present(spec, root)):
+    if not force and (found := present(spec, root)):
         return found
     target = root / spec.path
     # An archive that was saved by hand is unpacked, and left where it is.
@@ -115,8 +115,11 @@ def download(spec: Download, root: Path, *, force: bool = False) -> str:
     return f'{root / spec.pairs[0] if spec.pairs else target}: {_checked(spec)}'
 
 
-def _present(spec: Download, root: Path) -> str | None:
-    """Say that a download is there and whole; None where it is not there."""
+def present(spec: Download, root: Path) -> str | None:
+    """Say that a download is there and whole; None where it is not there.
+
+    Raises FileExistsError where something else lies in its place.
+    """
     if spec.pairs is not None:
         folder, expected = root / spec.pairs[0], spec.pairs[1]
         if not any((folder / name).exists() for name in FOLDERS):

@@ -60,7 +60,7 @@ def fetch(
     if done and done == size:
         return part
     try:
-        answer = _open(url, 0 if size is not None and done > size else done, timeout)
+        answer = _open(url, done, timeout)
         if answer is not None:
             with answer.body:
                 _check_answer(answer, part, size)

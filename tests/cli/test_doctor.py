@@ -1,0 +1,155 @@
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from gps_seg.cli import doctor
+from gps_seg.cli.doctor import Finding, check_data, check_package, findings, main
+from gps_seg.cli.download import DOWNLOADS, Download
+
+HEALTHY = {
+    'torch': '2.9.0',
+    'torchvision': '0.24.0',
+    'segment-anything': '1.0',
+    'albumentations': '2.0.8',
+    'opencv-python': '4.12.0.88',
+    'opencv-python-headless': '4.12.0.88',
+    'monai': '1.5.1',
+    'timm': '1.0.20',
+    'onedl-mmengine': '0.10.12',
+    'onedl-mmcv': '2.3.6',
+    'onedl-mmsegmentation': '1.4.2',
+}
+
+
+def loads(name: str) -> None:
+    """Import anything without fail."""
+
+
+def fails(error: Exception) -> Callable[[str], None]:
+    def load(name: str) -> None:
+        raise error
+
+    return load
+
+
+def package_findings(versions: dict[str, str]) -> Iterator[Finding]:
+    return (check_package(name, versions, loads) for name in doctor.PROVIDERS)
+
+
+def test_a_healthy_installation_has_no_problem_and_names_what_provides_what() -> None:
+    found = list(package_findings(HEALTHY))
+    assert {finding.level for finding in found} == {'ok'}
+    assert Finding('ok', 'mmcv: onedl-mmcv 2.3.6') in found
+
+
+def test_openmmlabs_own_distributions_are_as_good() -> None:
+    theirs = {'mmengine': '0.10.7', 'mmcv': '2.1.0', 'mmsegmentation': '1.2.2'}
+    versions = {k: v for k, v in HEALTHY.items() if not k.startswith('onedl-')} | theirs
+    assert {finding.level for finding in package_findings(versions)} == {'ok'}
+
+
+def test_both_families_at_once_are_a_problem_with_the_way_to_one() -> None:
+    both = HEALTHY | {'mmengine': '0.10.7', 'mmcv-lite': '2.1.0'}
+    problems = {f.text: f.step for f in package_findings(both) if f.level == 'problem'}
+    step = (
+        'pip uninstall -y mmengine mmcv-lite && pip install --force-reinstall --no-deps '
+        'onedl-mmengine onedl-mmcv onedl-mmsegmentation'
+    )
+    assert problems == {
+        'mmengine: mmengine 0.10.7, onedl-mmengine 0.10.12 overwrite each other': step,
+        'mmcv: mmcv-lite 2.1.0, onedl-mmcv 2.3.6 overwrite each other': step,
+    }
+
+
+def test_opencv_flavours_of_different_versions_are_a_problem_fixed_at_the_newer() -> None:
+    versions = HEALTHY | {'opencv-python': '4.9.0.80'}
+    finding = check_package('cv2', versions, loads)
+    assert finding.level == 'problem'
+    assert finding.step.endswith(
+        'opencv-python==4.12.0.88 opencv-python-headless==4.12.0.88'  # 12 is more than 9
+    )
+
+
+def test_a_missing_family_is_a_problem_that_names_the_extra() -> None:
+    finding = check_package('mmseg', {}, loads)
+    assert finding == Finding('problem', 'mmseg is not installed', "pip install 'gps-seg[mm]'")
+
+
+def test_a_missing_dependency_is_a_problem() -> None:
+    finding = check_package('timm', {}, fails(ModuleNotFoundError('No module named timm')))
+    assert finding.level == 'problem'
+    assert finding.text == 'timm is not installed'
+
+
+@pytest.mark.parametrize(
+    'name, step',
+    [('torchvision', 'together, from one index'), ('mmcv', '--no-deps onedl-mmcv')],
+)
+def test_an_import_that_fails_is_a_problem_with_its_cause(name: str, step: str) -> None:
+    finding = check_package(name, HEALTHY, fails(RuntimeError('operator nms\ndoes not exist')))
+    assert finding.level == 'problem'
+    assert finding.text.endswith('operator nms does not exist')
+    assert step in finding.step
+
+
+def test_what_was_put_on_the_path_without_a_package_is_accepted() -> None:
+    assert check_package('segment_anything', {}, loads).level == 'ok'
+
+
+def test_the_versions_of_this_environment_are_found() -> None:
+    versions = doctor.installed_versions()
+    assert {'torch', 'segment-anything', 'albumentations'} <= versions.keys()
+
+
+def test_missing_data_is_a_note_with_its_command(tmp_path: Path) -> None:
+    found = list(check_data(tmp_path))
+    assert {finding.level for finding in found} == {'note'}
+    assert [finding.step for finding in found] == [
+        f'python tools/download.py {name}' for name in DOWNLOADS
+    ]
+
+
+def test_a_data_root_that_is_not_there_is_named(tmp_path: Path) -> None:
+    first = next(check_data(tmp_path / 'nowhere'))
+    assert first.text == f'no data root {tmp_path}/nowhere'
+    assert 'GPS_SEG_DATA' in first.step
+
+
+def test_damaged_weights_are_a_problem(tmp_path: Path) -> None:
+    damaged = tmp_path / DOWNLOADS['sam_vit_b'].path
+    damaged.parent.mkdir()
+    damaged.write_bytes(b'half')
+    found = {f.text: f.level for f in check_data(tmp_path) if 'sam_vit_b' in f.text}
+    assert list(found.values()) == ['problem']
+    assert 'has 4 bytes, the published file 375,042,383' in next(iter(found))
+
+
+def test_data_that_is_there_is_ok(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = Download(url='', path='k.zip', about='', pairs=('K', 1))
+    monkeypatch.setitem(DOWNLOADS, 'kvasir-seg', spec)
+    for folder in ('images', 'masks'):
+        (tmp_path / 'K' / folder).mkdir(parents=True)
+        (tmp_path / 'K' / folder / 'a.jpg').touch()
+    assert next(check_data(tmp_path)) == Finding('ok', f'kvasir-seg: {tmp_path}/K: already there')
+
+
+@pytest.mark.parametrize('versions, code', [(HEALTHY, 0), ({'torch': '2.9.0'}, 1)])
+def test_the_exit_code_is_1_where_something_would_break(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    versions: dict[str, str],
+    code: int,
+) -> None:
+    monkeypatch.setattr(doctor, 'installed_versions', lambda: versions)
+    monkeypatch.setattr(doctor, 'load_quietly', loads)
+    assert main(['--root', str(tmp_path)]) == code
+    out = capsys.readouterr().out
+    assert '-> python tools/download.py kvasir-seg' in out
+    assert out.splitlines()[-1] == ('3 problems found' if code else 'all is well')
+
+
+def test_the_report_covers_packages_device_and_data(tmp_path: Path) -> None:
+    texts = ' | '.join(finding.text for finding in findings(tmp_path, HEALTHY, loads))
+    assert all(word in texts for word in ('gps-seg', 'torch:', 'mmseg:', 'CUDA', 'kvasir-seg'))
