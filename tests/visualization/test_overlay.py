@@ -69,6 +69,13 @@ def test_without_foreground_the_image_comes_back_as_a_copy() -> None:
     assert not np.shares_memory(drawn, image)
 
 
+def test_without_masks_the_image_comes_back_as_a_copy() -> None:
+    image = grey()
+    drawn = overlay_image(image)
+    np.testing.assert_array_equal(drawn, image)
+    assert not np.shares_memory(drawn, image)
+
+
 def test_the_arguments_stay_as_they_are() -> None:
     image, mask = grey(), box(100, 200, 100, 300)
     overlay_image(image, mask, mask)

@@ -74,6 +74,7 @@ def test_panels_keep_the_shape_of_their_image_and_do_not_overlap() -> None:
     assert aspects == pytest.approx([0.75] * 4 + [1.0] * 4 + [7.5] * 4, rel=0.02)
     # A very tall image is shown whole, in a panel that does not grow with it.
     assert max(box.height for box in boxes) * height < 3
+    assert max(axes.images[0].get_size()[0] for axes in figure.axes) < 1000
     for i, first in enumerate(boxes):
         assert 0 < first.x0 < first.x1 < 1
         assert 0 < first.y0 < first.y1 < 1
