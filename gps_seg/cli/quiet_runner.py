@@ -8,14 +8,19 @@ from mmengine.runner import Runner
 # Whole dumps, which stay in the log file: the environment, the config, the order of the hooks.
 DUMPS = ('\n------------------------------------------------------------\nSystem', 'Config:\n')
 HOOKS = 'Hooks will be executed in the following order:'
+# Of MMEngine's own making, or repeated every epoch.
+NOISE = (
+    'Exp name: ',
+    'Distributed training is not used, all SyncBatchNorm',
+    '"FileClient" will be deprecated',
+    '"HardDiskBackend" is the alias',
+)
 
 
 class _WithoutDumps(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         message = record.getMessage()
-        if 'is the alias of' in message or '"FileClient" will be deprecated' in message:
-            return False  # of MMEngine's own making
-        return not message.startswith(DUMPS) and HOOKS not in message
+        return not message.startswith((*DUMPS, *NOISE)) and HOOKS not in message
 
 
 class QuietRunner(Runner):
