@@ -73,7 +73,8 @@ class DeltaCheckpointHook(Hook):
         folder = Path(runner.work_dir)
         if 'best_score' not in runner.message_hub.runtime_info:
             self._save(runner, DELTA)
-        elif runner.rank == 0:
+        # A finished run that is resumed has its delta already.
+        elif runner.rank == 0 and not (folder / DELTA).is_file():
             if not (folder / BEST).is_file():
                 raise FileNotFoundError(
                     f'{folder / BEST}, the best epoch of this run, is gone; resume from a last.pth '

@@ -143,7 +143,8 @@ def _draw_sheet(folder: Path, after: _Predictions) -> Path:
         path = folder / 'before' / f'{Path(sample.img_path).stem}.png'
         before = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) > 0 if path.is_file() else None
         rows.append((image, truth, before, prediction))
-    save_figure(overlay_sheet(rows), folder / 'sheet.png')
+    names = [Path(sample.img_path).stem for sample in after.samples]
+    save_figure(overlay_sheet(rows, names=names), folder / 'sheet.png')
     return folder / 'sheet.png'
 
 

@@ -15,6 +15,7 @@ DOWNLOADS = {
     'sam_vit_b_01ec64.pth': 'sam_vit_b',
     'sam_vit_l_0b3195.pth': 'sam_vit_l',
     'sam_vit_h_4b8939.pth': 'sam_vit_h',
+    'vit_tiny_patch16_224.augreg.safetensors': 'vit_tiny',
 }
 # Parts of a plain ViT that SAM's encoder has no place for.
 TIMM_DROPPED = ('cls_token', 'dist_token', 'reg_token', 'norm', 'fc_norm', 'head', 'head_dist')

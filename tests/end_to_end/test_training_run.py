@@ -177,6 +177,19 @@ def test_resuming_after_a_crash_equals_never_having_stopped(tmp_path: Path) -> N
     assert timeless[0] == timeless[1]
 
 
+def test_resuming_a_finished_run_reports_it_again(tmp_path: Path) -> None:
+    run(toy_config(tmp_path))
+    files = [tmp_path / 'run' / name for name in ('delta.safetensors', 'metrics.json')]
+    before = [file.read_bytes() for file in files]
+    files[1].unlink()
+    config = toy_config(tmp_path)
+    config.resume, config.experiment_name = True, 'again'
+    run(config)
+    assert files[0].read_bytes() == before[0]
+    metrics = [json.loads(text) for text in (before[1], files[1].read_bytes())]
+    assert all(metrics[0][name] == metrics[1][name] for name in METRICS)
+
+
 def test_the_zero_shot_score_and_the_probe_disturb_nothing(tmp_path: Path) -> None:
     run(toy_config(tmp_path, 'with'))
     without = toy_config(tmp_path, 'without')
