@@ -13,6 +13,7 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 import gps_seg.models  # noqa: F401  registers SAMSegmentor
+from gps_seg.delta import Delta
 from gps_seg.methods import METHODS, TrainingData, build_method
 from gps_seg.selection import Selection, neuron_matrix
 from gps_seg.sparse import make_sparse, probe_gradients, restore, trainable_summary, whole_names
@@ -163,6 +164,25 @@ def test_only_what_the_method_trains_moves_under_stock_keys(method: str, family:
         elif name not in whole and not (method == 'Full' and name in buffers):
             assert not differs.any(), name
     assert moved > 0
+
+
+@each_pair
+def test_a_delta_holds_all_that_was_trained_and_its_undo_every_bit_of_the_base(
+    method: str, family: Family
+) -> None:
+    model, selection = prepared(method, family)
+    base = copy.deepcopy(dict(model.state_dict()))
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    optimizer = torch.optim.SGD(parameters, lr=0.1)
+    family.loss(model.train(), family.images).backward()
+    optimizer.step()
+    tuned = copy.deepcopy(dict(model.state_dict()))
+    delta = Delta.between(base, tuned, selection)
+    state = copy.deepcopy(base)
+    undo = delta.swap(state)
+    assert all(torch.equal(state[name], tuned[name]) for name in tuned)
+    undo.swap(state)
+    assert all(torch.equal(state[name], base[name]) for name in base)
 
 
 @each_pair

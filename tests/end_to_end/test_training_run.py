@@ -214,6 +214,8 @@ def test_nothing_else_moves_with_ema_weight_decay_clipping_and_accumulation(
         accumulative_counts=2,
     )
     config.custom_hooks = [dict(type='EMAHook', momentum=0.3)]
+    config.train_cfg.max_epochs = 1
+    config.train_dataloader.batch_size = 1
     runner = run(config)
     base = torch.load(tmp_path / 'base.pth', weights_only=True)
     selection = next(h for h in runner.hooks if isinstance(h, FineTuneHook)).selection
@@ -228,10 +230,7 @@ def test_nothing_else_moves_with_ema_weight_decay_clipping_and_accumulation(
     delta = Delta.load(tmp_path / 'run' / 'delta.safetensors')
     tuned = {name: tensor.clone() for name, tensor in base.items()}
     delta.swap(tuned)
-    assert (
-        states_equal(tuned, saved['state_dict'])
-        or json.loads((tmp_path / 'run' / 'metrics.json').read_text())['best_epoch'] != 2
-    )
+    assert states_equal(tuned, saved['state_dict'])
     assert assert_only_the_plan_moved(tuned, base, selection) > 0
 
 
