@@ -3,7 +3,7 @@
 import copy
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -16,6 +16,7 @@ from gps_seg.cli.quiet_runner import QuietRunner
 from gps_seg.hooks.delta_checkpoint_hook import fine_tune_hook
 from gps_seg.hooks.fine_tune_hook import stock_model
 from gps_seg.hooks.selection_data import SelectionPass
+from gps_seg.methods import build_method
 from gps_seg.sparse import TrainableSummary, trainable_summary
 
 
@@ -71,11 +72,11 @@ class _MeasureHook(Hook):
         self.saved: dict[int, int] = {}
 
     def before_train(self, runner: Runner) -> None:
-        self.batches = iter(runner.train_dataloader)
+        self.batch = next(iter(runner.train_dataloader))
         self._step(runner)  # the first step of a process allocates and compiles
-        start = time.monotonic()
+        start = _now()
         self._step(runner)
-        seconds = time.monotonic() - start
+        seconds = _now() - start
         raise _Measured(self._estimate(runner, seconds))
 
     def _step(self, runner: Runner) -> None:
@@ -89,7 +90,7 @@ class _MeasureHook(Hook):
 
         with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
             runner.model.train()
-            runner.model.train_step(next(self.batches), optim_wrapper=runner.optim_wrapper)
+            runner.model.train_step(self.batch, optim_wrapper=runner.optim_wrapper)
 
     def _estimate(self, runner: Runner, seconds: float) -> Estimate:
         model = stock_model(runner)
@@ -110,21 +111,27 @@ class _MeasureHook(Hook):
     def _selection_seconds(self, runner: Runner) -> float:
         if self.selection is None:
             return 0.0
-        num = self.selection.num_images or len(runner.train_dataloader.dataset)
-        probed = min(PROBE_IMAGES, len(runner.train_dataloader.dataset))
-        return fine_tune_hook(runner).seconds * num / probed
+        num_images = len(runner.train_dataloader.dataset)
+        tuner = fine_tune_hook(runner)
+        probed = min(tuner.selection_pass.num_images or num_images, num_images)
+        return tuner.seconds * (self.selection.num_images or num_images) / probed
 
 
-PROBE_IMAGES = 2
+def _now() -> float:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.monotonic()
 
 
 def dry_run(config: Config) -> Estimate:
-    """Build everything, select from two images, train two steps; nothing is left on disk."""
+    """Build everything, select from a few images, train two steps; nothing is left on disk."""
     config = copy.deepcopy(config)
-    settings = config.default_hooks.fine_tune.setdefault('selection_pass', {})
-    planned = SelectionPass(**settings)
-    needs_data = config.default_hooks.fine_tune.method.type == 'GPS'
-    settings.num_images = PROBE_IMAGES
+    config.resume, config.load_from = False, None
+    tuning = config.default_hooks.fine_tune
+    planned = SelectionPass.of(tuning.get('selection_pass') or {})
+    # As many images as make two micro-batches of views, so that the second forward pass is counted.
+    size = planned.micro_batch_size or config.train_dataloader.batch_size
+    tuning.selection_pass = {**asdict(planned), 'num_images': size}
     config.default_hooks.fine_tune.probe = False
     for name in ('report', 'delta'):
         config.default_hooks.pop(name, None)
@@ -133,6 +140,7 @@ def dry_run(config: Config) -> Estimate:
     with tempfile.TemporaryDirectory() as folder:
         config.work_dir = folder
         runner = QuietRunner.from_cfg(config)
+        needs_data = build_method(tuning.method).needs_data
         runner.register_hook(_MeasureHook(planned if needs_data else None))
         try:
             runner.train()

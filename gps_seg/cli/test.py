@@ -22,10 +22,9 @@ from gps_seg.cli import quiet_imports  # noqa: F401  before whatever else import
 from gps_seg.cli.errors import one_line_errors
 from gps_seg.cli.train import load_config
 from gps_seg.delta import Delta
-from gps_seg.files import load_tensors, write_atomically
-from gps_seg.hooks.checkpoints import read_checkpoint
+from gps_seg.files import load_tensors, read_weights, write_atomically
 from gps_seg.hooks.evaluate import evaluate
-from gps_seg.visualization import overlay_image
+from gps_seg.visualization import overlay_image, save_image
 
 
 def is_delta(path: Path) -> bool:
@@ -46,17 +45,19 @@ def load_weights(model: nn.Module, path: Path) -> None:
         model.init_weights()  # type: ignore[operator]
         Delta.load(path).swap(model)
         return
-    content: dict[str, Any] = (
-        load_tensors(path)[0] if path.suffix == '.safetensors' else read_checkpoint(path)
-    )
-    state = content.get('state_dict', content)
+    state = read_weights(path)
     differing = model.state_dict().keys() ^ state.keys()
     if differing:
         raise ValueError(
             f'{path} does not fit the model: {len(differing)} tensors stand in only one of the '
             f'two, such as {min(differing)}; was it trained with this config?'
         )
-    model.load_state_dict(state)
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as error:
+        raise ValueError(
+            f'{path} does not fit the model; was it trained with this config? {error}'
+        ) from error
 
 
 class _Saver:
@@ -72,21 +73,11 @@ class _Saver:
         mask = sample.pred_sem_seg.data[0].cpu().numpy() == 1
         name = f'{Path(sample.img_path).stem}.png'
         if self.out is not None:
-            _write_png(self.out / name, mask.astype(np.uint8) * 255)
+            save_image(mask.astype(np.uint8) * 255, self.out / name)
         if self.show_dir is not None:
             image = cv2.cvtColor(cv2.imread(sample.img_path), cv2.COLOR_BGR2RGB)
             truth = sample.gt_sem_seg.data[0].cpu().numpy() == 1
-            picture = overlay_image(image, truth, mask)
-            _write_png(self.show_dir / name, cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
-
-
-def _write_png(path: Path, image: np.ndarray) -> None:
-    encoded = cv2.imencode('.png', image)[1].tobytes()
-
-    def write(temporary: Path) -> None:
-        temporary.write_bytes(encoded)
-
-    write_atomically(path, write)
+            save_image(overlay_image(image, truth, mask), self.show_dir / name)
 
 
 def test(config: Config, weights: Path, saver: _Saver) -> dict[str, float]:

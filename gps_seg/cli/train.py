@@ -54,20 +54,32 @@ def prepare_config(arguments: argparse.Namespace) -> Config:
     if arguments.amp:
         use_mixed_precision(config)
     if arguments.resume:
-        config.resume = True
-        config.load_from = None if arguments.resume == 'auto' else arguments.resume
-        if config.load_from and not Path(config.load_from).is_file():
-            raise FileNotFoundError(f'--resume: no checkpoint {config.load_from}')
-        if config.load_from is None and not (Path(config.work_dir) / 'last_checkpoint').is_file():
-            raise FileNotFoundError(
-                f'--resume: {config.work_dir} holds no last.pth; start without --resume, or name '
-                'the checkpoint: --resume PATH'
-            )
+        resume_from(config, arguments.resume)
     if not arguments.dry_run:
-        check_work_dir(Path(config.work_dir), resume=bool(arguments.resume))
+        work_dir = Path(config.work_dir)
+        own = bool(arguments.resume) and holds(work_dir, config.load_from)
+        check_work_dir(work_dir, resume=own)
     if arguments.launcher != 'none':
         prepare_processes(config)
     return config
+
+
+def holds(folder: Path, file: str) -> bool:
+    """Whether a file lies in the folder itself."""
+    return Path(file).resolve().parent == folder.resolve()
+
+
+def resume_from(config: Config, path: str) -> None:
+    """Set the checkpoint to go on from; 'auto' for the work dir's own, wherever that was moved."""
+    last = Path(config.work_dir) / 'last.pth'
+    config.resume, config.load_from = True, str(last) if path == 'auto' else path
+    if path == 'auto' and not last.is_file():
+        raise FileNotFoundError(
+            f'--resume: {config.work_dir} holds no last.pth; start without --resume, or name '
+            'the checkpoint: --resume PATH'
+        )
+    if not Path(config.load_from).is_file():
+        raise FileNotFoundError(f'--resume: no checkpoint {config.load_from}')
 
 
 def use_mixed_precision(config: Config) -> None:
@@ -75,10 +87,8 @@ def use_mixed_precision(config: Config) -> None:
     if not torch.cuda.is_available():
         raise ValueError('--amp needs a GPU; leave it out on the CPU')
     config.optim_wrapper.type = 'AmpOptimWrapper'
-    if torch.cuda.is_bf16_supported():
-        config.optim_wrapper.dtype = 'bfloat16'
-    else:
-        config.optim_wrapper.loss_scale = 'dynamic'
+    if torch.cuda.is_bf16_supported(including_emulation=False):
+        config.optim_wrapper.update(dtype='bfloat16', loss_scale=1.0)
 
 
 def prepare_processes(config: Config) -> None:
@@ -90,6 +100,7 @@ def prepare_processes(config: Config) -> None:
     config.model_wrapper_cfg = dict(
         type='MMDistributedDataParallel',
         device_ids=None,
+        broadcast_buffers=False,
         find_unused_parameters=config.get('find_unused_parameters', False),
     )
 

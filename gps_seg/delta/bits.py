@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from gps_seg.sparse.placing import put_values
+
 _INTEGER_OF_SIZE = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
@@ -30,7 +32,7 @@ def take_bits(tensor: Tensor, places: Tensor) -> Tensor:
 
 def put_bits(tensor: Tensor, places: Tensor, values: Tensor) -> None:
     """Write `values` at `places` of the flattened tensor, in place."""
-    bits(tensor).put_(places, bits(values))
+    put_values(bits(tensor), places, bits(values))
 
 
 def copy_of(tensor: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from torch import Tensor
 from gps_seg.delta.bits import bits, copy_of, has_bits, same_bits, take_bits
 from gps_seg.selection.packing import pack_columns
 from gps_seg.selection.selection import Entries, Selection
+from gps_seg.sparse.placing import put_values
 
 # What one more sparsely stored weight costs in the header of the file.
 HEADER_BYTES = 200
@@ -70,7 +71,7 @@ def check_entries(selection: Selection, state: Mapping[str, Tensor]) -> None:
 def changed_outside(base: Tensor, tuned: Tensor, entries: Entries) -> int:
     """How many elements that are not among the entries differ in any bit."""
     differs = bits(base) != bits(tuned)
-    differs.put_(entries.storage_index(), torch.zeros(entries.num, dtype=torch.bool))
+    put_values(differs, entries.storage_index(), torch.zeros(entries.num, dtype=torch.bool))
     return int(differs.sum())
 
 

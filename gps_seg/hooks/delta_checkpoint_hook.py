@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from mmengine.config import Config
 from mmengine.dist import barrier
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
@@ -13,7 +14,7 @@ from torch import Tensor
 
 import gps_seg
 from gps_seg.delta import BASE_NAME, Delta
-from gps_seg.hooks.fine_tune_hook import FineTuneHook, stock_model
+from gps_seg.hooks.fine_tune_hook import FineTuneHook, bring_along, stock_model
 from gps_seg.sparse import whole_names
 
 DELTA = 'delta.safetensors'
@@ -45,6 +46,7 @@ class DeltaCheckpointHook(Hook):
     def __init__(self, save_best: str = 'mDice') -> None:
         self.save_best = save_best
         self._buffers: dict[str, Tensor] = {}
+        self._training = False
 
     def before_run(self, runner: Runner) -> None:
         # Before a resume loads the trained buffers: a delta stores those that training changed.
@@ -52,8 +54,13 @@ class DeltaCheckpointHook(Hook):
             name: buffer.detach().clone() for name, buffer in stock_model(runner).named_buffers()
         }
 
+    def before_train(self, runner: Runner) -> None:
+        self._training = True
+        if 'best_score' in runner.message_hub.runtime_info:
+            bring_along(runner, BEST, instead=DELTA)
+
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
-        if 'loop_stage' not in runner.message_hub.runtime_info:
+        if not self._training:
             return  # validation alone
         if metrics is None or self.save_best not in metrics:
             given = ', '.join(metrics or ())
@@ -73,14 +80,9 @@ class DeltaCheckpointHook(Hook):
         folder = Path(runner.work_dir)
         if 'best_score' not in runner.message_hub.runtime_info:
             self._save(runner, DELTA)
-        # A finished run that is resumed has its delta already.
-        elif runner.rank == 0 and not (folder / DELTA).is_file():
-            if not (folder / BEST).is_file():
-                raise FileNotFoundError(
-                    f'{folder / BEST}, the best epoch of this run, is gone; resume from a last.pth '
-                    'together with the best_delta.safetensors beside it'
-                )
+        elif runner.rank == 0 and (folder / BEST).is_file():
             os.replace(folder / BEST, folder / DELTA)
+        self._training = False
         barrier()  # whoever reads the file next may be another rank
 
     def _save(self, runner: Runner, name: str) -> None:
@@ -108,7 +110,8 @@ class DeltaCheckpointHook(Hook):
 
     def _metadata(self, runner: Runner, tuner: FineTuneHook) -> dict[str, str]:
         info: dict[str, Any] = runner.message_hub.runtime_info
-        model = runner.cfg.model
+        # A runner may have been given a built model.
+        model = runner.cfg.get('model') if isinstance(runner.cfg.get('model'), dict) else Config()
         source = model.get('checkpoint') or model.get('encoder_weights') or ''
         return {
             BASE_NAME: Path(source).name,

@@ -15,7 +15,6 @@ def evaluate(
     loader: DataLoader,
     evaluator: Evaluator,
     *,
-    autocast: bool = False,
     each: Callable[[Any], None] | None = None,
     name: str = 'Evaluating',
 ) -> dict[str, float]:
@@ -30,8 +29,7 @@ def evaluate(
     every = max(len(loader) // 4, 1)
     with torch.no_grad():
         for done, batch in enumerate(loader, start=1):
-            with torch.autocast(_device_type(model), enabled=autocast):
-                samples = model.test_step(batch)  # type: ignore[operator]
+            samples = model.test_step(batch)  # type: ignore[operator]
             evaluator.process(data_samples=samples, data_batch=batch)
             if each is not None:
                 for sample in samples:
@@ -40,7 +38,3 @@ def evaluate(
                 logger.info(f'{name} [{done}/{len(loader)} batches]')
     model.train(was_training)
     return evaluator.evaluate(len(loader.dataset))  # type: ignore[arg-type]
-
-
-def _device_type(model: nn.Module) -> str:
-    return next(model.parameters()).device.type

@@ -1,18 +1,22 @@
 """Runs a fine-tuning method in an MMEngine runner."""
 
 import time
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from mmengine.dataset import pseudo_collate
+from mmengine.dist import barrier, broadcast_object_list
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
-from mmengine.optim import OptimWrapper
+from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.runner import Runner, find_latest_checkpoint
 from mmseg.registry import HOOKS
 from torch import Tensor, nn
 
 from gps_seg.delta import fingerprint
+from gps_seg.files import write_atomically
 from gps_seg.hooks.checkpoints import read_checkpoint
 from gps_seg.hooks.selection_data import SelectionPass, selection_data
 from gps_seg.methods import build_method
@@ -36,6 +40,43 @@ def resume_path(runner: Runner) -> str | None:
     if not runner._resume:
         return None
     return runner._load_from or find_latest_checkpoint(runner.work_dir)
+
+
+def bring_along(runner: Runner, name: str, *, instead: str) -> None:
+    """Copy a file of the run that is resumed into this work dir, where that is another one.
+
+    instead: a file whose presence here makes it needless. Raises FileNotFoundError, on every rank,
+    where neither folder has it.
+    """
+    folder = Path(runner.work_dir)
+    if not any((folder / present).is_file() for present in (name, instead)):
+        source = Path(resume_path(runner) or folder / name).parent
+        found = [source / file for file in (name, instead) if (source / file).is_file()]
+        if not found:
+            raise FileNotFoundError(
+                f'{source} lacks {name}, the best epoch so far of the run to resume; put it beside '
+                'the checkpoint, or start anew without --resume'
+            )
+        if runner.rank == 0:
+            content = found[0].read_bytes()
+            write_atomically(folder / name, lambda path: _write(path, content))
+    barrier()
+
+
+def _of_the_first_rank(selection: Selection) -> Selection:
+    """One selection for all ranks: each made its own, and devices may round differently."""
+    tensors, entries = selection.tensors()
+    # As arrays: the unsigned integers of torch do not survive the pickling of a broadcast.
+    arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
+    shared = [(arrays, entries, dict(selection.provenance))]
+    broadcast_object_list(shared)
+    arrays, entries, provenance = shared[0]
+    tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+    return Selection.from_tensors(tensors, entries, provenance)
+
+
+def _write(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
 
 
 @HOOKS.register_module()
@@ -62,7 +103,7 @@ class FineTuneHook(Hook):
     ) -> None:
         self.method_config = dict(method)
         self.method = build_method(method)
-        self.selection_pass = dict(selection_pass or {})
+        self.selection_pass = SelectionPass.of(selection_pass or {})
         self.probe = probe
         self.selection = Selection({})
         self.base = ''
@@ -72,9 +113,19 @@ class FineTuneHook(Hook):
 
     def before_run(self, runner: Runner) -> None:
         model = stock_model(runner)
+        if isinstance(runner.optim_wrapper, OptimWrapperDict):
+            raise ValueError(
+                'several optimizers are not handled; give the config one optim_wrapper, with '
+                'paramwise_cfg for parameters that need settings of their own'
+            )
         training = isinstance(runner.optim_wrapper, OptimWrapper)
         if not training or is_sparse(model):
             return
+        if runner._load_from and not runner._resume:
+            raise ValueError(
+                f'load_from={runner._load_from!r} would replace the base after the selection; name '
+                'the weights in the model (checkpoint), or resume with --resume PATH'
+            )
         model.init_weights()
         state = model.state_dict()
         self.fresh = frozenset(getattr(model, 'fresh_names', ())) & state.keys()
@@ -89,24 +140,27 @@ class FineTuneHook(Hook):
 
     def _prepare(self, runner: Runner, model: nn.Module) -> None:
         path = resume_path(runner)
-        if path is not None:
+        if path is None:
+            self._select(runner, model)
+        else:
             self.selection = self._saved_selection(path)
-            self.method.restore(model, self.selection)
-            return
+        self.method.convert(model, self.selection)
+        if runner.rank == 0 and len(self.selection):
+            self.selection.save(Path(runner.work_dir) / 'selection.safetensors')
+
+    def _select(self, runner: Runner, model: nn.Module) -> None:
         start = time.monotonic()
         data = None
         if self.method.needs_data:
             loader = runner.train_dataloader
-            settings = SelectionPass(
-                **{'micro_batch_size': loader.batch_size, **self.selection_pass}
-            )
+            size = self.selection_pass.micro_batch_size or loader.batch_size or 1
+            settings = replace(self.selection_pass, micro_batch_size=size)
             data = selection_data(model, loader.dataset, settings, seed=runner.seed or 0)
-        selection = self.method.prepare(model, data)
-        about = {'base': self.base, 'training_seed': runner.seed, **self.selection_pass}
-        self.selection = selection.described(**about)
+        selection = self.method.select(model, data).described(
+            base=self.base, training_seed=runner.seed, **asdict(self.selection_pass)
+        )
+        self.selection = _of_the_first_rank(selection)
         self.seconds = time.monotonic() - start
-        if runner.rank == 0 and len(self.selection):
-            self.selection.save(Path(runner.work_dir) / 'selection.safetensors')
 
     def _saved_selection(self, path: str) -> Selection:
         saved = read_checkpoint(path).get('fine_tune')

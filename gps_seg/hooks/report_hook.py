@@ -1,6 +1,7 @@
 """What a run leaves to look at: numbers before and after, and pictures."""
 
 import json
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +10,6 @@ from typing import Any
 import cv2
 import numpy as np
 from mmengine.hooks import Hook
-from mmengine.optim import AmpOptimWrapper
 from mmengine.runner import BaseLoop, Runner
 from mmseg.registry import HOOKS
 
@@ -20,10 +20,11 @@ from gps_seg.hooks.evaluate import evaluate
 from gps_seg.hooks.fine_tune_hook import stock_model
 from gps_seg.selection import random_state, set_random_state
 from gps_seg.sparse import trainable_summary
-from gps_seg.visualization import overlay_sheet, save_figure
+from gps_seg.visualization import overlay_sheet, save_figure, save_image
 
 ZERO_SHOT = 'zero_shot.json'
 METRICS = 'metrics.json'
+SECONDS = 'train_seconds'
 
 
 @HOOKS.register_module()
@@ -42,9 +43,13 @@ class ReportHook(Hook):
     def __init__(self, zero_shot: bool = True, num_pictures: int = 6) -> None:
         self.zero_shot = zero_shot
         self.num_pictures = num_pictures
-        self._start = 0.0
+        self._start = self._seconds_before = 0.0
 
     def before_train(self, runner: Runner) -> None:
+        if runner.iter == 0 and runner.rank == 0:
+            # Of a run that broke off in this folder before its first checkpoint.
+            (Path(runner.work_dir) / ZERO_SHOT).unlink(missing_ok=True)
+            shutil.rmtree(Path(runner.work_dir) / 'overlays', ignore_errors=True)
         if self.zero_shot and runner.iter == 0:
             state = random_state()
             pictures = self._predictions(runner, 'before')
@@ -52,10 +57,23 @@ class ReportHook(Hook):
             set_random_state(state)
             _write_json(runner, ZERO_SHOT, metrics)
             runner.logger.info(f'Zero-shot, before any training: {_listed(metrics)}')
+        self._seconds_before = runner.message_hub.runtime_info.get(SECONDS, 0.0)
         self._start = time.monotonic()
 
+    def after_train_epoch(self, runner: Runner) -> None:
+        self._count_seconds(runner)
+
+    def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
+        if self._start:
+            self._count_seconds(runner)
+
+    def _count_seconds(self, runner: Runner) -> None:
+        # In the checkpoint, so that a resumed run reports the time of all its parts.
+        seconds = self._seconds_before + time.monotonic() - self._start
+        runner.message_hub.update_info(SECONDS, seconds)
+
     def after_train(self, runner: Runner) -> None:
-        seconds = time.monotonic() - self._start
+        seconds = runner.message_hub.runtime_info.get(SECONDS, 0.0)
         folder = Path(runner.work_dir)
         model = stock_model(runner)
         # Values are written, not added, so the delta of the best epoch fits the tuned model too.
@@ -65,7 +83,7 @@ class ReportHook(Hook):
         metrics: dict[str, float] = {
             **final,
             **self._about(runner),
-            'train_seconds': round(seconds, 1),
+            SECONDS: round(seconds, 1),
             'delta_bytes': (folder / DELTA).stat().st_size,
         }
         if (folder / ZERO_SHOT).is_file():
@@ -100,11 +118,15 @@ class ReportHook(Hook):
 
     def _score(self, runner: Runner, name: str, each: Callable[[Any], None]) -> dict[str, float]:
         loop: BaseLoop = runner.test_loop if self._split(runner) == 'test' else runner.val_loop
+        if loop is None:
+            raise ValueError(
+                'the config has neither test_dataloader nor val_dataloader to score on; add one, '
+                'or drop default_hooks.report'
+            )
         metrics = evaluate(
             runner.model,
             loop.dataloader,
             loop.evaluator,
-            autocast=isinstance(runner.optim_wrapper, AmpOptimWrapper),
             each=each,
             name=name,
         )
@@ -129,9 +151,7 @@ class _Predictions:
             return
         self.samples.append(sample)
         mask = sample.pred_sem_seg.data[0].cpu().numpy().astype(np.uint8) * 255
-        path = self.path(sample)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        cv2.imwrite(str(path), mask)
+        save_image(mask, self.path(sample))
 
 
 def _draw_sheet(folder: Path, after: _Predictions) -> Path:

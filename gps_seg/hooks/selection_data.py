@@ -1,8 +1,8 @@
 """The training images as contrastive batches for the selection pass."""
 
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
@@ -39,6 +39,17 @@ class SelectionPass:
             if value is not None and value < 1:
                 raise ValueError(f'selection_pass.{name} must be at least 1, got {value}')
 
+    @classmethod
+    def of(cls, settings: Mapping[str, Any]) -> 'SelectionPass':
+        """From a config. Raises ValueError for a setting that does not exist."""
+        known = [field.name for field in fields(cls)]
+        unknown = [name for name in settings if name not in known]
+        if unknown:
+            raise ValueError(
+                f'selection_pass has no setting {unknown[0]!r}; it takes {", ".join(known)}'
+            )
+        return cls(**settings)
+
 
 def draws_of_batches(num_samples: int, settings: SelectionPass, seed: int) -> list[list[Draw]]:
     """The draws (seed, view, index) of each contrastive batch, both views of each image in one.
@@ -49,18 +60,15 @@ def draws_of_batches(num_samples: int, settings: SelectionPass, seed: int) -> li
     order = torch.randperm(num_samples, generator=generator).tolist()[: settings.num_images]
     size = settings.batch_size
     return [
-        [(seed, -1 - view, index) for index in order[start : start + size] for view in range(2)]
+        [(seed, -1 - v, i) for i in order[start : start + size] for v in range(NUM_VIEWS)]
         for start in range(0, len(order), size)
     ]
 
 
 class ContrastiveBatches:
-    """Loads contrastive batches as lists of preprocessed micro-batches."""
+    """Loads contrastive batches as lists of micro-batches, images still as bytes on the CPU."""
 
-    def __init__(
-        self, dataset: Dataset, preprocess: Any, settings: SelectionPass, *, seed: int
-    ) -> None:
-        self.preprocess = preprocess
+    def __init__(self, dataset: Dataset, settings: SelectionPass, *, seed: int) -> None:
         self.settings = settings
         self.dataset = dataset
         self.batches = draws_of_batches(len(dataset), settings, seed)  # type: ignore[arg-type]
@@ -85,7 +93,7 @@ class ContrastiveBatches:
         )
         for batch in self.batches:
             num = -(-len(batch) // size)
-            yield [self.preprocess(next(loader), False) for _ in range(num)]
+            yield [next(loader) for _ in range(num)]
 
 
 class ProgressLog:
@@ -117,13 +125,11 @@ def selection_data(
             f'{type(model).__name__} has no method embed(inputs, data_samples), which the '
             'contrastive selection needs; use a model of gps_seg, or a method without data'
         )
-    batches = ContrastiveBatches(dataset, model.data_preprocessor, settings, seed=seed)
+    batches = ContrastiveBatches(dataset, settings, seed=seed)
 
     def embed(micro_batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
-        return model.embed(micro_batch['inputs'], micro_batch['data_samples'])
+        # Only now to floats on the device: the memory stays that of one micro-batch.
+        data = model.data_preprocessor(micro_batch, False)
+        return model.embed(data['inputs'], data['data_samples'])
 
-    return TrainingData(_as_sequences(batches), embed, ProgressLog(len(batches)))
-
-
-def _as_sequences(batches: ContrastiveBatches) -> Iterator[Sequence[dict[str, Any]]]:
-    yield from batches
+    return TrainingData(batches, embed, ProgressLog(len(batches)))

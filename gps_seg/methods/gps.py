@@ -6,7 +6,7 @@ from typing import ClassVar
 from torch import nn
 
 from gps_seg.methods.method import TrainingData
-from gps_seg.methods.selective import train_selected, weights_to_select
+from gps_seg.methods.selective import check_k, train_selected, weights_to_select
 from gps_seg.selection import Selection, neuron, supcon_gradient
 
 
@@ -21,7 +21,12 @@ class GPS:
     temperature: float = 0.07
     needs_data: ClassVar[bool] = True
 
-    def prepare(self, model: nn.Module, data: TrainingData | None) -> Selection:
+    def __post_init__(self) -> None:
+        check_k(self.k)
+        if self.temperature <= 0:
+            raise ValueError(f'temperature must be above 0, got {self.temperature}')
+
+    def select(self, model: nn.Module, data: TrainingData | None) -> Selection:
         assert data is not None
         scores = supcon_gradient(
             model,
@@ -31,11 +36,9 @@ class GPS:
             temperature=self.temperature,
             progress=data.progress,
         )
-        selection = neuron(scores, k=self.k).described(
+        return neuron(scores, k=self.k).described(
             criterion='supcon_gradient', temperature=self.temperature
         )
-        self.restore(model, selection)
-        return selection
 
-    def restore(self, model: nn.Module, selection: Selection) -> None:
+    def convert(self, model: nn.Module, selection: Selection) -> None:
         train_selected(model, selection)

@@ -26,18 +26,21 @@ class TrainingData:
 class Method(Protocol):
     """A way to fine-tune a model.
 
-    needs_data: whether `prepare` looks at training images.
+    needs_data: whether `select` looks at training images.
     """
 
     needs_data: ClassVar[bool]
 
-    def prepare(self, model: nn.Module, data: TrainingData | None) -> Selection:
-        """Choose what is trained and change the model in place so that only that is.
+    def select(self, model: nn.Module, data: TrainingData | None) -> Selection:
+        """Choose entries of the model's weights; the model is left as found.
 
-        Returns the selected entries (none for a method that trains only whole tensors).
+        Empty for a method that trains only whole tensors.
         """
         ...
 
-    def restore(self, model: nn.Module, selection: Selection) -> None:
-        """Change the model as `prepare` did, with the selection that it returned."""
+    def convert(self, model: nn.Module, selection: Selection) -> None:
+        """Change the model in place so that only what the method trains is trained.
+
+        selection: what `select` returned, now or in the run that is resumed.
+        """
         ...

@@ -6,7 +6,7 @@ from typing import ClassVar
 from torch import nn
 
 from gps_seg.methods.method import TrainingData
-from gps_seg.methods.selective import train_selected, weights_to_select
+from gps_seg.methods.selective import check_k, train_selected, weights_to_select
 from gps_seg.selection import Selection, neuron, random
 
 
@@ -18,11 +18,12 @@ class Random:
     seed: int = 0
     needs_data: ClassVar[bool] = False
 
-    def prepare(self, model: nn.Module, data: TrainingData | None) -> Selection:
-        scores = random(weights_to_select(model), seed=self.seed)
-        selection = neuron(scores, k=self.k).described(criterion='random', seed=self.seed)
-        self.restore(model, selection)
-        return selection
+    def __post_init__(self) -> None:
+        check_k(self.k)
 
-    def restore(self, model: nn.Module, selection: Selection) -> None:
+    def select(self, model: nn.Module, data: TrainingData | None) -> Selection:
+        scores = random(weights_to_select(model), seed=self.seed)
+        return neuron(scores, k=self.k).described(criterion='random', seed=self.seed)
+
+    def convert(self, model: nn.Module, selection: Selection) -> None:
         train_selected(model, selection)

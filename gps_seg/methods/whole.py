@@ -20,11 +20,10 @@ class Linear:
 
     needs_data: ClassVar[bool] = False
 
-    def prepare(self, model: nn.Module, data: TrainingData | None) -> Selection:
-        self.restore(model, NOTHING_SELECTED)
+    def select(self, model: nn.Module, data: TrainingData | None) -> Selection:
         return NOTHING_SELECTED
 
-    def restore(self, model: nn.Module, selection: Selection) -> None:
+    def convert(self, model: nn.Module, selection: Selection) -> None:
         make_sparse(model, selection, whole=head_names(model) | fresh_names(model))
 
 
@@ -34,11 +33,10 @@ class Bias:
 
     needs_data: ClassVar[bool] = False
 
-    def prepare(self, model: nn.Module, data: TrainingData | None) -> Selection:
-        self.restore(model, NOTHING_SELECTED)
+    def select(self, model: nn.Module, data: TrainingData | None) -> Selection:
         return NOTHING_SELECTED
 
-    def restore(self, model: nn.Module, selection: Selection) -> None:
+    def convert(self, model: nn.Module, selection: Selection) -> None:
         train_selected(model, selection)
 
 
@@ -48,9 +46,8 @@ class Full:
 
     needs_data: ClassVar[bool] = False
 
-    def prepare(self, model: nn.Module, data: TrainingData | None) -> Selection:
-        self.restore(model, NOTHING_SELECTED)
+    def select(self, model: nn.Module, data: TrainingData | None) -> Selection:
         return NOTHING_SELECTED
 
-    def restore(self, model: nn.Module, selection: Selection) -> None:
+    def convert(self, model: nn.Module, selection: Selection) -> None:
         make_sparse(model, selection, whole={name for name, _ in model.named_parameters()})

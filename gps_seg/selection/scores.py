@@ -1,5 +1,6 @@
 """How much each weight entry matters, and which weights can be selected from at all."""
 
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -32,16 +33,19 @@ def selectable_weights(
     """The weights of linear layers, convolutions and attention in-projections, in module order.
 
     within: names of modules to look in (default: the whole model). without: names of parameters to
-    leave out. A weight that several layers share is listed once, under its first name.
+    leave out. A weight that several layers share is left out: it cannot be trained in one of them.
     """
-    found: dict[int, SelectableWeight] = {}
+    owners = Counter(
+        id(parameter) for _, parameter in model.named_parameters(remove_duplicate=False)
+    )
+    found: list[SelectableWeight] = []
     for path, module in model.named_modules():
         if within and not any(path == room or path.startswith(f'{room}.') for room in within):
             continue
         for weight in _weights_of(path, module):
-            if weight.name not in without:
-                found.setdefault(id(weight.parameter), weight)
-    return list(found.values())
+            if weight.name not in without and owners[id(weight.parameter)] == 1:
+                found.append(weight)
+    return found
 
 
 def _weights_of(path: str, module: nn.Module) -> Iterator[SelectableWeight]:

@@ -53,6 +53,7 @@ class Entries:
         cls, mask: Tensor, shape: tuple[int, ...], transposed_groups: int = 0
     ) -> 'Entries':
         """mask: (neurons, inputs) bool, True where an entry is selected."""
+        mask = mask.cpu()
         return cls(mask.nonzero()[:, 1], mask.sum(dim=1), tuple(shape), transposed_groups)
 
     @property

@@ -42,10 +42,8 @@ def make_sparse(
         parameter.requires_grad_(name in whole)
     for layer, selected in _by_layer(model, selection):
         convert_layer(layer, selected)
-    for module in model.modules():
-        if isinstance(module, _BatchNorm) and not any(
-            parameter.requires_grad for parameter in module.parameters(recurse=False)
-        ):
+    for path, module in model.named_modules():
+        if isinstance(module, _BatchNorm) and not _is_trained(path, module, whole):
             module.__class__ = _frozen_class(type(module))
             module.eval()
     return model
@@ -154,6 +152,15 @@ def _frozen_class(base: type[nn.Module]) -> Any:
     return _FROZEN_CLASSES[base]
 
 
+def _is_trained(path: str, module: nn.Module, whole: Collection[str]) -> bool:
+    own = list(module.parameters(recurse=False))
+    if own:
+        return any(parameter.requires_grad for parameter in own)
+    # Without parameters of its own a norm goes with its neighbours.
+    room = path.rpartition('.')[0]
+    return any(name.rpartition('.')[0].startswith(room) for name in whole)
+
+
 def _by_layer(
     model: nn.Module, selection: Selection
 ) -> Iterator[tuple[nn.Module, dict[str, Entries]]]:
@@ -179,6 +186,12 @@ def _check_names(
             raise ValueError(
                 f'the selection holds {name} of shape {tuple(entries.shape)}, the model one of '
                 f'shape {tuple(parameters[name].shape)}; it was made for another architecture'
+            )
+        sharers = [n for n, p in parameters.items() if p is parameters[name] and n != name]
+        if sharers:
+            raise ValueError(
+                f'{name} is the same tensor as {sharers[0]}, whose gradient would be lost; leave '
+                'shared weights out of the selection (selectable_weights does)'
             )
         if name in whole:
             raise ValueError(f'{name} is both selected and trained whole; name it in one only')

@@ -18,6 +18,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from gps_seg.selection.selection import Entries
 from gps_seg.sparse.functional import column_sliced_linear, gathered_gradient
+from gps_seg.sparse.placing import put_values
 
 # Above this share of touched input columns, slicing the input costs more than it saves.
 MAX_COLUMN_SHARE = 0.75
@@ -144,7 +145,7 @@ def write_back_weight(layer: SparseLayer, name: str) -> None:
     index = layer._buffers[f'{name}_index']
     assert weight is not None and values is not None and index is not None
     with torch.no_grad():
-        weight.put_(index, values.detach().to(weight.dtype))
+        put_values(weight, index, values.detach().to(weight.dtype))
     _remember(layer, name)
 
 

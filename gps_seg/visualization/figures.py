@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import cv2
+import numpy as np
 from matplotlib.figure import Figure
 
 from gps_seg.files import write_atomically
@@ -14,3 +16,15 @@ def save_figure(figure: Figure, path: str | Path, *, dpi: int = 200) -> None:
     if suffix not in known:
         raise ValueError(f'{path} is no picture file; end it with one of: {", ".join(known)}')
     write_atomically(path, lambda temporary: figure.savefig(temporary, format=suffix, dpi=dpi))
+
+
+def save_image(image: np.ndarray, path: str | Path) -> None:
+    """Write an image as PNG, atomically. image: (H, W, 3) RGB or (H, W), uint8."""
+    if image.ndim == 3:
+        image = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+    encoded = cv2.imencode('.png', image)[1].tobytes()
+    write_atomically(path, lambda temporary: _write(temporary, encoded))
+
+
+def _write(path: Path, content: bytes) -> None:
+    path.write_bytes(content)

@@ -120,9 +120,9 @@ def training_data(family: Family, model: nn.Module) -> TrainingData:
 def prepared(method: str, family: Family) -> tuple[nn.Module, Selection]:
     torch.manual_seed(0)
     model = family.build()
-    selection = build_method({'type': method, **SETTINGS[method]}).prepare(
-        model, training_data(family, model)
-    )
+    runner = build_method({'type': method, **SETTINGS[method]})
+    selection = runner.select(model, training_data(family, model))
+    runner.convert(model, selection)
     return model, selection
 
 
@@ -194,14 +194,14 @@ def test_every_compact_gradient_is_the_gathered_dense_one(method: str, family: F
 
 
 @each_pair
-def test_preparing_is_deterministic_and_leaves_the_random_state(
+def test_selecting_is_deterministic_and_leaves_the_random_state(
     method: str, family: Family
 ) -> None:
     torch.manual_seed(0)
     model = family.build()
     before = torch.get_rng_state()
     runner = build_method({'type': method, **SETTINGS[method]})
-    first = runner.prepare(model, training_data(family, model))
+    first = runner.select(model, training_data(family, model))
     assert torch.equal(torch.get_rng_state(), before)
     _, second = prepared(method, family)
     assert first.keys() == second.keys()
@@ -215,7 +215,7 @@ def test_restoring_from_a_selection_trains_the_same_and_can_be_undone(
     model, selection = prepared(method, family)
     summary, names = trainable_summary(model), whole_names(model)
     twin = family.build()
-    build_method({'type': method, **SETTINGS[method]}).restore(twin, selection)
+    build_method({'type': method, **SETTINGS[method]}).convert(twin, selection)
     assert trainable_summary(twin) == summary
     assert whole_names(twin) == names
     restore(model)

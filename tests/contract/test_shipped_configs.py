@@ -24,7 +24,7 @@ def test_a_shipped_config_builds(path: Path) -> None:
     hook = HOOKS.build(config.default_hooks.fine_tune)
     assert isinstance(hook, FineTuneHook)
     assert type(hook.method).__name__.lower() == path.stem.split('_')[0]
-    SelectionPass(**hook.selection_pass)
+    assert isinstance(hook.selection_pass, SelectionPass)
     model = MODELS.build({**config.model, 'checkpoint': None, 'encoder_weights': None})
     sizes = {config[f'{split}_dataloader'].dataset.image_size for split in ('train', 'val', 'test')}
     assert sizes == {model.image_size}

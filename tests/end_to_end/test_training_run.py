@@ -14,6 +14,7 @@ from torch import Tensor
 
 from gps_seg.cli import test as test_command
 from gps_seg.cli import train as train_command
+from gps_seg.cli.quiet_runner import QuietRunner
 from gps_seg.delta import Delta
 from gps_seg.hooks.checkpoints import read_checkpoint
 from gps_seg.hooks.fine_tune_hook import FineTuneHook, stock_model
@@ -148,7 +149,7 @@ def test_resuming_after_a_crash_equals_never_having_stopped(tmp_path: Path) -> N
     again.resume = True
     again.experiment_name = 'resumed'
     selects = pytest.MonkeyPatch()
-    selects.setattr(GPS, 'prepare', lambda *args: pytest.fail('selected again'))
+    selects.setattr(GPS, 'select', lambda *args: pytest.fail('selected again'))
     resumed = run(again)
     selects.undo()
 
@@ -303,6 +304,41 @@ def test_resuming_with_another_base_or_method_or_schedule_is_refused(
         config.resume, config.load_from = True, last
         with pytest.raises(ValueError, match=message):
             run(config)
+
+
+def test_a_checkpoint_can_be_resumed_in_another_folder_or_after_a_move(tmp_path: Path) -> None:
+    config = toy_config(tmp_path, 'first')
+    config.custom_hooks = [dict(type=StopAfter, epoch=2)]
+    with pytest.raises(KeyboardInterrupt):
+        run(config)
+    (tmp_path / 'first').rename(tmp_path / 'moved')
+    toy_config(tmp_path, 'moved').dump(tmp_path / 'moved.py')
+    checkpoint = str(tmp_path / 'moved' / 'last.pth')
+    elsewhere = ['--work-dir', str(tmp_path / 'elsewhere'), '--resume', checkpoint]
+    assert train_command.main([str(tmp_path / 'moved.py'), *elsewhere]) == 0
+    assert train_command.main([str(tmp_path / 'moved.py'), '--resume']) == 0
+    deltas = [Delta.load(tmp_path / name / 'delta.safetensors') for name in ('moved', 'elsewhere')]
+    assert states_equal(dict(deltas[0].values), dict(deltas[1].values))
+    assert (tmp_path / 'elsewhere' / 'selection.safetensors').is_file()
+    # A folder with another finished run is not taken for the one that is resumed.
+    toy_config(tmp_path, 'elsewhere').dump(tmp_path / 'elsewhere.py')
+    assert train_command.main([str(tmp_path / 'elsewhere.py'), '--resume', checkpoint]) == 2
+
+
+def test_weights_that_would_replace_the_base_after_the_selection_are_refused(
+    tmp_path: Path,
+) -> None:
+    config = toy_config(tmp_path)
+    config.load_from = str(tmp_path / 'base.pth')
+    with pytest.raises(ValueError, match='would replace the base'):
+        run(config)
+
+
+def test_validating_alone_leaves_no_delta(tmp_path: Path) -> None:
+    config = toy_config(tmp_path)
+    runner = QuietRunner.from_cfg(config)
+    assert 0 <= runner.val()['mDice'] <= 100
+    assert not list((tmp_path / 'run').glob('*.safetensors'))
 
 
 def test_a_dry_run_counts_estimates_and_leaves_nothing(

@@ -38,7 +38,7 @@ def test_num_images_takes_a_seeded_part() -> None:
 
 def test_batches_arrive_as_preprocessed_micro_batches() -> None:
     settings = SelectionPass(batch_size=4, micro_batch_size=3)
-    batches = ContrastiveBatches(Draws(), lambda batch, training: batch, settings, seed=0)
+    batches = ContrastiveBatches(Draws(), settings, seed=0)
     loaded = list(batches)
     assert [[len(micro['inputs']) for micro in batch] for batch in loaded] == [
         [3, 3, 2],
@@ -47,6 +47,13 @@ def test_batches_arrive_as_preprocessed_micro_batches() -> None:
     ]
     flat = [[draw for micro in batch for draw in micro['inputs']] for batch in loaded]
     assert flat == [[str(draw) for draw in batch] for batch in batches.batches]
+
+
+def test_an_unknown_setting_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(
+        ValueError, match=r"no setting 'num_image'; it takes num_images, batch_size"
+    ):
+        SelectionPass.of({'num_image': 5})
 
 
 def test_sizes_below_one_are_refused() -> None:

@@ -67,7 +67,8 @@ def test_trainable_count_is_the_published_one(
     name: str, classes: int, k: int, expected: int
 ) -> None:
     model = unfilled(name, classes)
-    build_method({'type': 'Random', 'k': k}).prepare(model, None)
+    method = build_method({'type': 'Random', 'k': k})
+    method.convert(model, method.select(model, None))
     assert trainable_summary(model).trainable == expected
 
 
@@ -76,7 +77,8 @@ def test_sam_has_the_published_count_at_k_1() -> None:
         model = MODELS.build(Config.fromfile(CONFIGS / '_base_/models/sam_vit_b.py').model)
     model = model.to_empty(device='cpu')
     model.fresh_names = frozenset()  # as after loading the official checkpoint
-    build_method({'type': 'Random', 'k': 1}).prepare(model, None)
+    method = build_method({'type': 'Random', 'k': 1})
+    method.convert(model, method.select(model, None))
     summary = trainable_summary(model)
     assert summary.selected == 84_224
     assert summary.trainable == 4_227_044
@@ -84,13 +86,14 @@ def test_sam_has_the_published_count_at_k_1() -> None:
 
 
 @pytest.mark.parametrize(
-    'method, expected', [('Linear', 4_058_340 + 256), ('Bias', 4_058_340 + 256 + 84_224)]
+    'name, expected', [('Linear', 4_058_340 + 256), ('Bias', 4_058_340 + 256 + 84_224)]
 )
-def test_sams_reference_methods_have_their_counts(method: str, expected: int) -> None:
+def test_sams_reference_methods_have_their_counts(name: str, expected: int) -> None:
     with torch.device('meta'):
         model = MODELS.build(Config.fromfile(CONFIGS / '_base_/models/sam_vit_b.py').model)
     model.fresh_names = frozenset()
-    build_method({'type': method}).prepare(model, None)
+    method = build_method({'type': name})
+    method.convert(model, method.select(model, None))
     assert trainable_summary(model).trainable == expected
 
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
+from gps_seg.delta import Delta
 from gps_seg.selection import Entries, Selection, neuron, neuron_matrix, random, selectable_weights
 from gps_seg.sparse import (
     hold_trainable,
@@ -90,6 +91,59 @@ def test_nothing_but_the_selected_entries_moves(make: Callable) -> None:
     model, base, selection = converted()
     train(model, make(trainable(model)))
     assert_only_selected_moved(model.state_dict(), base, selection)
+
+
+def test_nothing_but_the_selected_entries_moves_under_mixed_precision() -> None:
+    model, base, selection = converted()
+    optimizer = AdamW(trainable(model), lr=0.01, weight_decay=0.5)
+    for step in range(2):
+        optimizer.zero_grad()
+        with torch.autocast('cpu', dtype=torch.bfloat16):
+            loss = toy_loss(model, *toy_batch(seed=step))
+        loss.backward()
+        optimizer.step()
+    assert_only_selected_moved(model.state_dict(), base, selection)
+
+
+def test_training_runs_and_repeats_under_deterministic_algorithms() -> None:
+    states = []
+    torch.use_deterministic_algorithms(True)
+    try:
+        for _ in range(2):
+            model, base, selection = converted()
+            train(model, Adam(trainable(model), lr=0.01))
+            states.append(copy.deepcopy(model.state_dict()))
+            Delta.between(base, states[0], selection).swap(base)
+            assert all(torch.equal(base[name], states[0][name]) for name in base)
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+
+
+def test_values_reach_a_weight_of_any_memory_layout() -> None:
+    model, base, selection = converted()
+    model.to(memory_format=torch.channels_last)
+    assert not dict(model.named_parameters())['stem.weight'].is_contiguous()
+    train(model, Adam(trainable(model), lr=0.01))
+    assert_only_selected_moved(model.state_dict(), base, selection)
+
+
+def test_a_shared_weight_is_refused() -> None:
+    model = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3))
+    model[1].weight = model[0].weight
+    mask = torch.ones(3, 3, dtype=torch.bool)
+    with pytest.raises(ValueError, match=r'0\.weight is the same tensor as 1\.weight'):
+        make_sparse(model, Selection({'0.weight': Entries.from_mask(mask, (3, 3))}))
+
+
+def test_a_batch_norm_without_parameters_goes_with_its_neighbours() -> None:
+    def build() -> nn.Module:
+        inner = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3, affine=False))
+        return nn.ModuleDict({'head': inner, 'body': copy.deepcopy(inner)})
+
+    model = make_sparse(build(), Selection({}), whole=['head.0.weight', 'head.0.bias']).train()
+    assert model.get_submodule('head.1').training
+    assert not model.get_submodule('body.1').training
 
 
 def test_the_state_dict_has_the_keys_of_the_base_in_order_and_the_tuned_values() -> None:
