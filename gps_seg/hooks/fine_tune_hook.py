@@ -7,17 +7,17 @@ from typing import Any
 
 import torch
 from mmengine.dataset import pseudo_collate
-from mmengine.dist import barrier, broadcast_object_list
+from mmengine.dist import broadcast_object_list
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.optim import OptimWrapper, OptimWrapperDict
-from mmengine.runner import Runner, find_latest_checkpoint
+from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 from torch import Tensor, nn
 
 from gps_seg.delta import fingerprint
-from gps_seg.files import write_atomically
 from gps_seg.hooks.checkpoints import read_checkpoint
+from gps_seg.hooks.resuming import resume_path
 from gps_seg.hooks.selection_data import SelectionPass, selection_data
 from gps_seg.methods import build_method
 from gps_seg.selection import Selection, undisturbed
@@ -35,34 +35,6 @@ def stock_model(runner: Runner) -> Any:
     return runner.model.module if is_model_wrapper(runner.model) else runner.model
 
 
-def resume_path(runner: Runner) -> str | None:
-    """The checkpoint that the runner is about to resume from, if any."""
-    if not runner._resume:
-        return None
-    return runner._load_from or find_latest_checkpoint(runner.work_dir)
-
-
-def bring_along(runner: Runner, name: str, *, instead: str) -> None:
-    """Copy a file of the run that is resumed into this work dir, where that is another one.
-
-    instead: a file whose presence here makes it needless. Raises FileNotFoundError, on every rank,
-    where neither folder has it.
-    """
-    folder = Path(runner.work_dir)
-    if not any((folder / present).is_file() for present in (name, instead)):
-        source = Path(resume_path(runner) or folder / name).parent
-        found = [source / file for file in (name, instead) if (source / file).is_file()]
-        if not found:
-            raise FileNotFoundError(
-                f'{source} lacks {name}, the best epoch so far of the run to resume; put it beside '
-                'the checkpoint, or start anew without --resume'
-            )
-        if runner.rank == 0:
-            content = found[0].read_bytes()
-            write_atomically(folder / name, lambda path: _write(path, content))
-    barrier()
-
-
 def _of_the_first_rank(selection: Selection) -> Selection:
     """One selection for all ranks: each made its own, and devices may round differently."""
     tensors, entries = selection.tensors()
@@ -73,10 +45,6 @@ def _of_the_first_rank(selection: Selection) -> Selection:
     arrays, entries, provenance = shared[0]
     tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
     return Selection.from_tensors(tensors, entries, provenance)
-
-
-def _write(path: Path, content: bytes) -> None:
-    path.write_bytes(content)
 
 
 @HOOKS.register_module()
@@ -248,6 +216,3 @@ class FineTuneHook(Hook):
 def _shortened(names: Any, *, limit: int = 6) -> str:
     listed = ', '.join(list(names)[:limit])
     return listed if len(names) <= limit else f'{listed} and {len(names) - limit} more'
-
-
-__all__ = ['FineTuneHook', 'resume_path', 'stock_model']
