@@ -111,9 +111,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parse_arguments(argv)
     config = load_config(arguments.config, arguments.cfg_options)
     metrics = test(config, arguments.weights, _Saver(arguments.out, arguments.show_dir))
-    table = Table('metric', 'percent', title=f'{arguments.weights} on the test split')
+    table = Table('metric', 'percent')
     for name, value in metrics.items():
         table.add_row(name, f'{value:.2f}')
+    print(f'{arguments.weights} on the test split:')
     Console().print(table)
     if arguments.json is not None:
         text = json.dumps(metrics, indent=2) + '\n'
