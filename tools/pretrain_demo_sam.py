@@ -104,7 +104,8 @@ def evaluate(model: nn.Module, images: np.ndarray, masks: np.ndarray, prompt: st
 
 def optimizer_of(model: nn.Module, learning_rate: float) -> torch.optim.Optimizer:
     """AdamW that decays weights, but no biases, norms, positions, tokens and embeddings."""
-    decayed, kept = [], []
+    decayed: list[nn.Parameter] = []
+    kept: list[nn.Parameter] = []
     for name, parameter in model.named_parameters():
         plain = parameter.ndim <= 1 or 'pos' in name or 'token' in name or 'embed.' in name
         (kept if plain else decayed).append(parameter)
