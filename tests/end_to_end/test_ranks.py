@@ -5,10 +5,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import torch
 
 from tests.end_to_end.train_on_ranks import rank_config
 from tests.toy_runs import run
+
+pytestmark = pytest.mark.slow
 
 SCRIPT = Path(__file__).with_name('train_on_ranks.py')
 

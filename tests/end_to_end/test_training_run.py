@@ -22,6 +22,9 @@ from gps_seg.methods.gps import GPS
 from gps_seg.selection import Selection, neuron_matrix
 from tests.toy_runs import run, toy_config
 
+# Whole trainings: with several workers this file starts first.
+pytestmark = pytest.mark.slow
+
 METRICS = ('mDice', 'mIoU', 'pooled_Dice', 'pooled_IoU', 'classes_mDice', 'classes_mIoU')
 
 
