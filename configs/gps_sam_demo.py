@@ -7,12 +7,10 @@ _base_ = [
     './_base_/methods/gps.py',
 ]
 model = dict(checkpoint='{{ fileDirname }}/../gps_seg/models/demo_sam.safetensors')
-train_dataloader = dict(batch_size=8, num_workers=0, persistent_workers=False)
+train_dataloader = dict(batch_size=4, num_workers=0, persistent_workers=False)
 val_dataloader = dict(batch_size=12, num_workers=0, persistent_workers=False)
 test_dataloader = dict(batch_size=12, num_workers=0, persistent_workers=False)
-# The learning rate was chosen on the validation images.
+# The learning rate was chosen on the validation images, among 2e-3, 5e-3 and 8e-3.
 train_cfg = dict(max_epochs=8)
-optim_wrapper = dict(optimizer=dict(lr=2e-3))
-default_hooks = dict(
-    fine_tune=dict(selection_pass=dict(num_images=96)),
-)
+optim_wrapper = dict(optimizer=dict(lr=5e-3))
+default_hooks = dict(fine_tune=dict(selection_pass=dict(num_images=96)))

@@ -40,9 +40,9 @@ class Run:
 
 RUNS = {
     'linear': Run('linear (decoder only)', dict(type='Linear'), 2e-3),
-    'bias': Run('bias', dict(type='Bias'), 2e-3),
-    'random': Run('random K=1', dict(type='Random', k=1, seed=0), 2e-3),
-    'gps': Run('GPS K=1', dict(type='GPS', k=1), 2e-3),
+    'bias': Run('bias', dict(type='Bias'), 5e-3),
+    'random': Run('random K=1', dict(type='Random', k=1, seed=0), 5e-3),
+    'gps': Run('GPS K=1', dict(type='GPS', k=1), 5e-3),
     'full': Run('full', dict(type='Full'), 1e-3),
 }
 DEFAULT = ('linear', 'gps', 'full')

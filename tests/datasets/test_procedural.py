@@ -1,5 +1,8 @@
 """The drawn images of the demo."""
 
+from collections.abc import Callable
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
@@ -27,7 +30,7 @@ def differences_at_border(image: np.ndarray, mask: np.ndarray) -> tuple[float, f
 
 
 @pytest.mark.parametrize('draw', GENERATORS)
-def test_the_same_generator_state_draws_the_same_image(draw):
+def test_the_same_generator_state_draws_the_same_image(draw: Callable) -> None:
     first, again, other = (draw(np.random.default_rng(seed), 96) for seed in (7, 7, 8))
     np.testing.assert_array_equal(first[0], again[0])
     np.testing.assert_array_equal(first[1], again[1])
@@ -36,7 +39,7 @@ def test_the_same_generator_state_draws_the_same_image(draw):
 
 @pytest.mark.parametrize('draw', GENERATORS)
 @pytest.mark.parametrize('size', [64, 256])
-def test_image_and_mask_have_the_promised_form(draw, size):
+def test_image_and_mask_have_the_promised_form(draw: Callable, size: int) -> None:
     image, mask = draw(np.random.default_rng(0), size)
     assert image.shape == (size, size, 3)
     assert image.dtype == np.uint8
@@ -45,7 +48,7 @@ def test_image_and_mask_have_the_promised_form(draw, size):
 
 
 @pytest.mark.parametrize('draw', GENERATORS)
-def test_masks_are_neither_empty_nor_most_of_the_image(draw):
+def test_masks_are_neither_empty_nor_most_of_the_image(draw: Callable) -> None:
     areas = [draw(np.random.default_rng([3, index]), 128)[1].mean() for index in range(150)]
     assert min(areas) > 0.004
     assert max(areas) < 0.6
@@ -54,7 +57,7 @@ def test_masks_are_neither_empty_nor_most_of_the_image(draw):
 
 
 @pytest.mark.parametrize('draw', GENERATORS)
-def test_the_mask_lies_where_the_object_is_drawn(draw):
+def test_the_mask_lies_where_the_object_is_drawn(draw: Callable) -> None:
     steps = np.array(
         [
             differences_at_border(*draw(np.random.default_rng([4, index]), 128))
@@ -65,11 +68,11 @@ def test_the_mask_lies_where_the_object_is_drawn(draw):
     assert steps[:, 0].mean() > 1.4 * steps[:, 1].mean()
 
 
-def test_polyps_have_nearly_the_colour_of_the_mucosa_and_objects_do_not_resemble_the_ground():
-    def distance(draw, index):
+def test_polyps_have_nearly_the_colour_of_the_mucosa_and_objects_that_of_no_ground() -> None:
+    def distance(draw: Callable, index: int) -> float:
         image, mask = draw(np.random.default_rng([5, index]), 128)
         ring = cv2.dilate(mask.astype(np.uint8), np.ones((31, 31))).astype(bool) & ~mask
-        return np.abs(image[mask].mean(axis=0) - image[ring].mean(axis=0)).mean()
+        return float(np.abs(image[mask].mean(axis=0) - image[ring].mean(axis=0)).mean())
 
     polyps = [distance(draw_polyp, index) for index in range(40)]
     objects = [distance(draw_objects, index) for index in range(40)]
@@ -77,14 +80,14 @@ def test_polyps_have_nearly_the_colour_of_the_mucosa_and_objects_do_not_resemble
     assert np.median(objects) > 1.5 * np.median(polyps)
 
 
-def test_polyps_are_drawn_redder_than_green_and_blue():
+def test_polyps_are_drawn_redder_than_green_and_blue() -> None:
     images = np.stack([draw_polyp(np.random.default_rng([6, index]), 64)[0] for index in range(20)])
     red, green, blue = images.reshape(-1, 3).mean(axis=0)
     assert red > 1.3 * green
     assert red > 1.3 * blue
 
 
-def test_noise_spans_the_unit_range_and_is_as_fine_as_asked():
+def test_noise_spans_the_unit_range_and_is_as_fine_as_asked() -> None:
     coarse, fine = (
         fractal_noise(np.random.default_rng(0), 128, cells=cells, octaves=1) for cells in (2, 32)
     )
@@ -94,24 +97,24 @@ def test_noise_spans_the_unit_range_and_is_as_fine_as_asked():
     assert np.abs(np.diff(fine)).mean() > 5 * np.abs(np.diff(coarse)).mean()
 
 
-def test_a_filled_outline_has_the_area_of_its_polygon():
+def test_a_filled_outline_has_the_area_of_its_polygon() -> None:
     corners = np.array([[10.0, 10], [60, 10], [60, 40], [10, 40]])
     assert contour_mask(corners, 80).sum() == pytest.approx(50 * 30, rel=0.06)
 
 
-def test_a_slope_tilts_the_normals_by_its_gradient():
+def test_a_slope_tilts_the_normals_by_its_gradient() -> None:
     height = np.arange(32, dtype=np.float32)[None].repeat(32, axis=0) * 0.5
     expected = np.array([-0.5, 0, 1]) / np.sqrt(1.25)
     np.testing.assert_allclose(normals(height)[16, 16], expected, atol=1e-6)
 
 
-def test_wide_blur_agrees_with_the_exact_one():
+def test_wide_blur_agrees_with_the_exact_one() -> None:
     values = fractal_noise(np.random.default_rng(1), 128, cells=4)
     exact = cv2.GaussianBlur(values, (0, 0), 12, borderType=cv2.BORDER_REFLECT)
     assert np.abs(blur(values, 12) - exact).max() < 0.02
 
 
-def test_written_polyps_are_read_by_the_ordinary_data_set(tmp_path):
+def test_written_polyps_are_read_by_the_ordinary_data_set(tmp_path: Path) -> None:
     assert write_polyps(tmp_path / 'polyps', FEW, seed=3)
     pipeline = [dict(type='LoadImage'), dict(type='LoadMask')]
     sizes = {}
@@ -134,7 +137,7 @@ def test_written_polyps_are_read_by_the_ordinary_data_set(tmp_path):
     assert sizes == FEW
 
 
-def test_written_polyps_are_the_same_for_the_same_seed(tmp_path):
+def test_written_polyps_are_the_same_for_the_same_seed(tmp_path: Path) -> None:
     for name, seed in (('a', 0), ('b', 0), ('c', 1)):
         write_polyps(tmp_path / name, FEW, seed)
     files = [
@@ -146,7 +149,7 @@ def test_written_polyps_are_the_same_for_the_same_seed(tmp_path):
     assert files[0] != files[2]
 
 
-def test_a_complete_folder_is_recognised_and_left_alone(tmp_path):
+def test_a_complete_folder_is_recognised_and_left_alone(tmp_path: Path) -> None:
     root = tmp_path / 'polyps'
     assert write_polyps(root, FEW)
     before = {path: path.stat().st_mtime_ns for path in root.rglob('*')}
@@ -154,11 +157,14 @@ def test_a_complete_folder_is_recognised_and_left_alone(tmp_path):
     assert {path: path.stat().st_mtime_ns for path in root.rglob('*')} == before
 
 
-def test_an_interrupted_writing_leaves_no_folder_and_can_be_repeated(tmp_path, monkeypatch):
-    written = []
+def test_an_interrupted_writing_leaves_no_folder_and_can_be_repeated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[str] = []
 
-    def stop_at_the_fifth(target, stem, rng):
+    def stop_at_the_fifth(target: Path, stem: str, rng: np.random.Generator) -> None:
         written.append(stem)
+        assert not (tmp_path / 'polyps').exists()  # not even half of it, for a kill
         if len(written) == 5:
             raise KeyboardInterrupt
         write_pair(target, stem, rng)
@@ -172,7 +178,9 @@ def test_an_interrupted_writing_leaves_no_folder_and_can_be_repeated(tmp_path, m
 
 
 @pytest.mark.parametrize('change', ['image', 'mask', 'list', 'seed', 'version'])
-def test_a_folder_that_is_not_this_data_set_is_refused(tmp_path, monkeypatch, change):
+def test_a_folder_that_is_not_this_data_set_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
     root, seed = tmp_path / 'polyps', 0
     write_polyps(root, FEW)
     if change == 'image':
@@ -191,7 +199,7 @@ def test_a_folder_that_is_not_this_data_set_is_refused(tmp_path, monkeypatch, ch
     assert sorted(root.rglob('*')) == files
 
 
-def test_an_empty_folder_is_filled_and_foreign_files_are_kept(tmp_path):
+def test_an_empty_folder_is_filled_and_foreign_files_are_kept(tmp_path: Path) -> None:
     (tmp_path / 'empty').mkdir()
     assert write_polyps(tmp_path / 'empty', FEW)
     (tmp_path / 'other').mkdir()

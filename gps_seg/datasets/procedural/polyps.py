@@ -134,9 +134,10 @@ def paint_polyp(
 ) -> np.ndarray:
     """Give the polyp its own tint, near the mucosa's, and its own fine pattern."""
     size = len(share)
-    tint = base * (1 + rng.normal(0, 0.045, 3)) + rng.normal(0, 0.03)
-    pits = fractal_noise(rng, size, cells=rng.uniform(20, 40), octaves=2) - 0.5
-    surface = tint + rng.uniform(0.03, 0.14) * pits[..., None]
+    redder = rng.uniform(0.02, 0.2)
+    tint = base * np.array([1 + redder / 2, 1 - redder, 1 - redder / 2]) + rng.normal(0, 0.02)
+    pits = fractal_noise(rng, size, cells=rng.uniform(24, 40), octaves=2) - 0.5
+    surface = tint + rng.uniform(0.1, 0.3) * pits[..., None]
     return mix(colours, surface.astype(np.float32), share * rng.uniform(0.6, 0.95))
 
 

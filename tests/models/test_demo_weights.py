@@ -1,0 +1,97 @@
+"""The packaged weights of the demo's SAM, and the script that made them."""
+
+import runpy
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from mmseg.registry import MODELS
+
+from gps_seg.datasets.procedural import draw_objects, draw_polyp
+from gps_seg.files import load_tensors
+
+ROOT = Path(__file__).parents[2]
+WEIGHTS = ROOT / 'gps_seg' / 'models' / 'demo_sam.safetensors'
+
+
+@pytest.fixture(scope='module')
+def tool() -> dict[str, Any]:
+    return runpy.run_path(str(ROOT / 'tools' / 'pretrain_demo_sam.py'))
+
+
+@pytest.fixture(scope='module')
+def model() -> Any:
+    init_default_scope('mmseg')
+    config = Config.fromfile(ROOT / 'configs' / 'gps_sam_demo.py').model
+    model = MODELS.build(config)
+    model.init_weights()
+    return model
+
+
+def drawn(draw: Any, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Images and masks of a stream that neither the pretraining nor the demo draws from."""
+    pairs = [draw(np.random.default_rng([91, index]), 256) for index in range(count)]
+    return np.stack([image for image, _ in pairs]), np.stack([mask for _, mask in pairs])
+
+
+def test_the_packaged_weights_fill_the_whole_model(model: Any) -> None:
+    assert model.fresh_names == frozenset()
+    tensors, about = load_tensors(WEIGHTS)
+    assert tensors.keys() == model.state_dict().keys()
+    assert all(tensor.dtype == torch.float32 for tensor in tensors.values())
+    assert all(bool(tensor.isfinite().all()) for tensor in tensors.values())
+    assert 2e6 < WEIGHTS.stat().st_size < 4e6
+    assert float(about['mDice_none']) > 80
+
+
+def test_it_segments_new_objects_with_and_without_a_box_but_not_polyps(
+    model: Any, tool: dict[str, Any]
+) -> None:
+    objects, polyps = drawn(draw_objects, 32), drawn(draw_polyp, 32)
+    evaluate = tool['evaluate']
+    without, with_box = (evaluate(model, *objects, prompt) for prompt in ('none', 'box'))
+    assert without > 80
+    assert with_box > 80
+    assert evaluate(model, *polyps, 'none') < 50
+
+
+def test_pretraining_writes_the_same_weights_for_the_same_seed(
+    tool: dict[str, Any], tmp_path: Path
+) -> None:
+    small = ['--steps', '2', '--batch-size', '2', '--images', '3', '--held-out', '2']
+    threads = torch.get_num_threads()
+    for name, seed in (('a', '0'), ('b', '0'), ('c', '1')):
+        out = ['--out', str(tmp_path / f'{name}.safetensors'), '--seed', seed]
+        assert tool['main']([*small, *out, '--threads', str(threads)]) == 0
+    first, again, other = (load_tensors(tmp_path / f'{name}.safetensors')[0] for name in 'abc')
+    assert first.keys() == load_tensors(WEIGHTS)[0].keys()
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert not all(torch.equal(first[name], other[name]) for name in first)
+
+
+def test_every_tensor_that_a_mask_depends_on_is_trained(
+    tool: dict[str, Any],
+) -> None:
+    init_default_scope('mmseg')
+    config = Config.fromfile(ROOT / 'configs' / '_base_' / 'models' / 'sam_demo.py').model
+    torch.manual_seed(0)
+    fresh = MODELS.build(config)
+    before = {name: tensor.clone() for name, tensor in fresh.state_dict().items()}
+    images, masks = drawn(draw_objects, 2)
+    batches = tool['training_batches'](images, masks, seed=0, steps=2, batch_size=2)
+    tool['train'](fresh, batches, steps=2, learning_rate=1e-3)
+    still = {
+        name for name, tensor in fresh.state_dict().items() if torch.equal(tensor, before[name])
+    }
+    unused: tuple[str, ...] = (
+        'iou_prediction_head',
+        'hypernetworks_mlps.1',
+        'hypernetworks_mlps.2',
+    )
+    unused += ('hypernetworks_mlps.3', 'mask_downscaling', 'point_embeddings.0')
+    unused += ('point_embeddings.1', 'not_a_point_embed', 'gaussian_matrix')
+    assert [name for name in sorted(still) if not any(part in name for part in unused)] == []
