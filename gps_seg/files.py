@@ -35,6 +35,16 @@ def write_atomically(path: str | Path, write: Callable[[Path], None]) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def write_content(path: str | Path, content: str | bytes) -> None:
+    """Write a whole text (UTF-8) or byte string, atomically."""
+    encoded = content.encode() if isinstance(content, str) else content
+
+    def write(temporary: Path) -> None:
+        temporary.write_bytes(encoded)
+
+    write_atomically(path, write)
+
+
 def save_tensors(
     path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]
 ) -> None:

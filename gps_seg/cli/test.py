@@ -22,7 +22,7 @@ from gps_seg.cli import quiet_imports  # noqa: F401  before whatever else import
 from gps_seg.cli.errors import one_line_errors
 from gps_seg.cli.train import load_config
 from gps_seg.delta import Delta
-from gps_seg.files import load_tensors, read_weights, write_atomically
+from gps_seg.files import load_tensors, read_weights, write_content
 from gps_seg.hooks.evaluate import evaluate
 from gps_seg.visualization import overlay_image, save_image
 
@@ -117,10 +117,5 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(f'{arguments.weights} on the test split:')
     Console().print(table)
     if arguments.json is not None:
-        text = json.dumps(metrics, indent=2) + '\n'
-
-        def write(temporary: Path) -> None:
-            temporary.write_text(text)
-
-        write_atomically(arguments.json, write)
+        write_content(arguments.json, json.dumps(metrics, indent=2) + '\n')
     return 0

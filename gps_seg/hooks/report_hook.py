@@ -14,7 +14,7 @@ from mmengine.runner import BaseLoop, Runner
 from mmseg.registry import HOOKS
 
 from gps_seg.delta import Delta
-from gps_seg.files import write_atomically
+from gps_seg.files import write_content
 from gps_seg.hooks.delta_checkpoint_hook import DELTA, fine_tune_hook
 from gps_seg.hooks.evaluate import evaluate
 from gps_seg.hooks.fine_tune_hook import stock_model
@@ -175,8 +175,4 @@ def _listed(metrics: dict[str, float]) -> str:
 def _write_json(runner: Runner, name: str, content: dict[str, float]) -> None:
     if runner.rank == 0:
         text = json.dumps(content, indent=2) + '\n'
-        write_atomically(Path(runner.work_dir) / name, lambda path: _write(path, text))
-
-
-def _write(path: Path, text: str) -> None:
-    path.write_text(text)
+        write_content(Path(runner.work_dir) / name, text)

@@ -8,7 +8,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 
-from gps_seg.files import write_atomically
+from gps_seg.files import write_content
 from gps_seg.hooks.checkpoints import plain, with_objects, without_objects
 
 LAST = 'last.pth'
@@ -56,8 +56,7 @@ class ResumableCheckpointHook(Hook):
         runner.save_checkpoint(runner.work_dir, f'{LAST}.tmp', meta=meta)
         if runner.rank == 0:
             os.replace(folder / f'{LAST}.tmp', folder / LAST)
-            name = str(folder / LAST)
-            write_atomically(folder / 'last_checkpoint', lambda path: _write(path, name))
+            write_content(folder / 'last_checkpoint', str(folder / LAST))
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         checkpoint['message_hub'] = without_objects(checkpoint['message_hub'])
@@ -83,7 +82,3 @@ def _is_validated(runner: Runner, epoch: int) -> bool:
         and epoch >= loop.val_begin
         and (epoch % loop.val_interval == 0 or epoch == loop.max_epochs)
     )
-
-
-def _write(path: Path, text: str) -> None:
-    path.write_text(text)

@@ -5,7 +5,7 @@ from pathlib import Path
 from mmengine.dist import barrier
 from mmengine.runner import Runner, find_latest_checkpoint
 
-from gps_seg.files import write_atomically
+from gps_seg.files import write_content
 
 
 def resume_path(runner: Runner) -> str | None:
@@ -31,10 +31,5 @@ def bring_along(runner: Runner, name: str, *, instead: str) -> None:
                 'the checkpoint, or start anew without --resume'
             )
         if runner.rank == 0:
-            content = found[0].read_bytes()
-            write_atomically(folder / name, lambda path: _write(path, content))
+            write_content(folder / name, found[0].read_bytes())
     barrier()
-
-
-def _write(path: Path, content: bytes) -> None:
-    path.write_bytes(content)

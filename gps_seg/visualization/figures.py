@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from matplotlib.figure import Figure
 
-from gps_seg.files import write_atomically
+from gps_seg.files import write_atomically, write_content
 
 
 def save_figure(figure: Figure, path: str | Path, *, dpi: int = 200) -> None:
@@ -22,9 +22,4 @@ def save_image(image: np.ndarray, path: str | Path) -> None:
     """Write an image as PNG, atomically. image: (H, W, 3) RGB or (H, W), uint8."""
     if image.ndim == 3:
         image = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
-    encoded = cv2.imencode('.png', image)[1].tobytes()
-    write_atomically(path, lambda temporary: _write(temporary, encoded))
-
-
-def _write(path: Path, content: bytes) -> None:
-    path.write_bytes(content)
+    write_content(path, cv2.imencode('.png', image)[1].tobytes())
