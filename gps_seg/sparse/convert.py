@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from gps_seg.selection.selection import Entries, Selection
+from gps_seg.sparse.engine import check_engine
 from gps_seg.sparse.layers import (
     SparseLayer,
     convert_layer,
@@ -20,7 +21,11 @@ from gps_seg.sparse.layers import (
 
 
 def make_sparse(
-    model: nn.Module, selection: Selection, *, whole: Collection[str] = ()
+    model: nn.Module,
+    selection: Selection,
+    *,
+    whole: Collection[str] = (),
+    engine: str = 'auto',
 ) -> nn.Module:
     """Train only the selected entries and the parameters named in `whole`; freeze the rest.
 
@@ -29,8 +34,12 @@ def make_sparse(
     parameter per selected weight: `torch.optim.Adam(p for p in model.parameters() if
     p.requires_grad)` trains it in any loop. Frozen batch norms stay in eval mode.
 
+    engine: how the entries' gradients are computed, one of ENGINES (see `gps_seg.sparse.engine`);
+    'auto' takes the cheapest for each layer. All give the same gradients.
+
     Raises ValueError where the selection or `whole` does not fit the model.
     """
+    check_engine(engine)
     if is_sparse(model):
         raise ValueError('the model is already converted; call restore(model) first')
     parameters = dict(model.named_parameters(remove_duplicate=False))
@@ -41,7 +50,7 @@ def make_sparse(
     for name, parameter in parameters.items():
         parameter.requires_grad_(name in whole)
     for layer, selected in _by_layer(model, selection):
-        convert_layer(layer, selected)
+        convert_layer(layer, selected, engine)
     for path, module in model.named_modules():
         if isinstance(module, _BatchNorm) and not _is_trained(path, module, whole):
             module.__class__ = _frozen_class(type(module))

@@ -1,11 +1,15 @@
 """Autograd functions whose weight gradient exists at the selected entries only."""
 
+import functools
+import warnings
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.autograd.function import FunctionCtx, once_differentiable
+from torch.autograd.function import once_differentiable
+
+from gps_seg.sparse.engine import EntryIndex
 
 
 class _GatheredGradient(torch.autograd.Function):
@@ -35,13 +39,61 @@ def gathered_gradient(weight: Tensor, values: Tensor, index: Tensor) -> Tensor:
     return _GatheredGradient.apply(weight, values, index)
 
 
-def _autocast_dtype(tensor: Tensor) -> torch.dtype | None:
+def autocast_dtype(tensor: Tensor) -> torch.dtype | None:
     """The type that autocast computes matrix products of this device in, or None outside it."""
     device = tensor.device.type
     return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
 
 
-class _ColumnSlicedLinear(torch.autograd.Function):
+@functools.cache
+def _quiet_sparse_tensors() -> None:
+    """Let torch say once, unheard, that its compressed sparse tensors are in beta."""
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        nought = torch.zeros(1, dtype=torch.int64)
+        torch.sparse_csr_tensor(nought, nought[:0], torch.zeros(0), (0, 0), check_invariants=False)
+
+
+# An operator of its own, so that torch.compile need not look into sparse tensors.
+@torch.library.custom_op('gps_seg::sampled_product', mutates_args=())
+def sampled_product(left: Tensor, right: Tensor, offsets: Tensor, positions: Tensor) -> Tensor:
+    """Some entries of `left @ right.T`, each as one dot product.
+
+    left: (rows, n). right: (columns, n). offsets: (rows + 1,), positions: (num,) int64: row r has
+    the columns `positions[offsets[r]:offsets[r + 1]]`, ascending. Returns (num,), at least fp32.
+    """
+    _quiet_sparse_tensors()
+    precise = torch.promote_types(left.dtype, torch.float32)
+    pattern = torch.sparse_csr_tensor(
+        offsets,
+        positions,
+        torch.zeros(len(positions), dtype=precise, device=left.device),
+        (len(left), len(right)),
+        check_invariants=False,
+    )
+    left, right = left.to(precise).contiguous(), right.to(precise)
+    return torch.sparse.sampled_addmm(pattern, left, right.T, beta=0.0).values()
+
+
+@sampled_product.register_fake
+def _(left: Tensor, right: Tensor, offsets: Tensor, positions: Tensor) -> Tensor:
+    dtype = torch.promote_types(left.dtype, torch.float32)
+    return left.new_empty(positions.shape, dtype=dtype)
+
+
+def entry_gradient(grad: Tensor, kept: Tensor, index: EntryIndex) -> Tensor:
+    """The gradient of the selected entries of a matrix product's weight.
+
+    grad: (neurons, n), of the output. kept: (touched inputs, n), of the input. Returns (num,).
+    """
+    if index.engine == 'sampled':
+        assert index.first is not None
+        return sampled_product(grad, kept, index.first, index.second)
+    rows = grad if index.first is None else grad.index_select(0, index.first)
+    return torch.take(rows @ kept.T, index.second)
+
+
+class _SelectedLinear(torch.autograd.Function):
     """A linear layer that keeps, for backward, only the input columns its selection touches."""
 
     @staticmethod
@@ -51,47 +103,47 @@ class _ColumnSlicedLinear(torch.autograd.Function):
         weight: Tensor,
         bias: Tensor | None,
         values: Tensor,
-        columns: Tensor,
-        places: Tensor,
+        engine: str,
+        columns: Tensor | None,
+        first: Tensor | None,
+        second: Tensor,
     ) -> Tensor:
-        dtype = _autocast_dtype(input) or input.dtype
+        dtype = autocast_dtype(input) or input.dtype
+        computed = input.to(dtype)
+        across = computed.reshape(-1, computed.shape[-1]).T
+        # Rows of the transposed input are far cheaper to pick than columns of the input.
+        kept = across if columns is None else across.index_select(0, columns)
         # The parameter itself is saved and cast again in backward: a low-precision copy of every
         # frozen weight, kept from forward to backward, would cost more than the sliced inputs save.
-        ctx.save_for_backward(input.to(dtype).index_select(-1, columns), weight, places)
+        ctx.save_for_backward(kept, weight, first, second)
+        ctx.engine = engine
         ctx.dtypes = input.dtype, values.dtype, None if bias is None else bias.dtype
         with torch.autocast(input.device.type, enabled=False):
-            return F.linear(
-                input.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
-            )
+            return F.linear(computed, weight.to(dtype), None if bias is None else bias.to(dtype))
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: FunctionCtx, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
-        sliced, weight, places = ctx.saved_tensors  # type: ignore[attr-defined]
-        input_dtype, values_dtype, bias_dtype = ctx.dtypes  # type: ignore[attr-defined]
-        needs_input, _, needs_bias = ctx.needs_input_grad[:3]  # type: ignore[attr-defined]
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
+        kept, weight, first, second = ctx.saved_tensors
+        input_dtype, values_dtype, bias_dtype = ctx.dtypes
+        needs_input, _, needs_bias = ctx.needs_input_grad[:3]
         grad = grad_outputs[0]
         rows = grad.reshape(-1, grad.shape[-1])
         grad_input = (grad @ weight.to(grad.dtype)).to(input_dtype) if needs_input else None
         grad_bias = rows.sum(0).to(bias_dtype) if needs_bias else None
-        small = rows.T @ sliced.reshape(len(rows), sliced.shape[-1])  # (neurons, touched columns)
-        return grad_input, None, grad_bias, torch.take(small, places).to(values_dtype), None, None
+        index = EntryIndex(ctx.engine, None, first, second)
+        grad_values = entry_gradient(rows.T, kept, index).to(values_dtype)
+        return grad_input, None, grad_bias, grad_values, None, None, None, None
 
 
-def column_sliced_linear(
-    input: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    values: Tensor,
-    columns: Tensor,
-    places: Tensor,
+def selected_linear(
+    input: Tensor, weight: Tensor, bias: Tensor | None, values: Tensor, index: EntryIndex
 ) -> Tensor:
     """`F.linear` for a frozen weight, with the gradient of its selected entries.
 
     input: (..., inputs). weight: (neurons, inputs), already holding `values`. bias: (neurons,).
-    values: (num,). columns: (touched,) int64, the inputs with a selected entry. places: (num,)
-    int64, where each entry lies in the flattened (neurons, touched) matrix.
-
-    The weight gradient is the product of the output gradient with the touched columns only.
+    values: (num,). index: the same entries. Only the touched columns of the input are kept.
     """
-    return _ColumnSlicedLinear.apply(input, weight, bias, values, columns, places)
+    return _SelectedLinear.apply(
+        input, weight, bias, values, index.engine, index.columns, index.first, index.second
+    )

@@ -17,11 +17,9 @@ from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from gps_seg.selection.selection import Entries
-from gps_seg.sparse.functional import column_sliced_linear, gathered_gradient
+from gps_seg.sparse.forwards import Forward, choose_forward, drop_indices
+from gps_seg.sparse.functional import gathered_gradient
 from gps_seg.sparse.placing import put_values
-
-# Above this share of touched input columns, slicing the input costs more than it saves.
-MAX_COLUMN_SHARE = 0.75
 
 
 class SparseLayer:
@@ -31,6 +29,10 @@ class SparseLayer:
     sparse_weights: tuple[str, ...]
     _parameters: dict[str, nn.Parameter | None]
     _buffers: dict[str, Tensor | None]
+
+    def up_to_date(self, name: str) -> nn.Parameter:
+        """The weight itself, after writing back values that were changed outside an optimizer."""
+        return up_to_date_weight(self, name)
 
     def _save_to_state_dict(self, destination: dict, prefix: str, keep_vars: bool) -> None:
         super()._save_to_state_dict(destination, prefix, keep_vars)  # type: ignore[misc]
@@ -68,36 +70,28 @@ def _weight_property(name: str) -> property:
     return property(get)
 
 
-def _sliced_forward(layer: Any, input: Tensor) -> Tensor:
-    weight = up_to_date_weight(layer, 'weight')
-    if not torch.is_grad_enabled():
-        return nn.functional.linear(input, weight, layer.bias)
-    return column_sliced_linear(
-        input, weight, layer.bias, layer.weight_values, layer.weight_columns, layer.weight_places
-    )
+_SPARSE_CLASSES: dict[tuple[type[nn.Module], tuple[str, ...], Forward | None], Any] = {}
 
 
-_SPARSE_CLASSES: dict[tuple[type[nn.Module], tuple[str, ...], bool], Any] = {}
-
-
-def sparse_class(base: type[nn.Module], names: tuple[str, ...], sliced: bool) -> Any:
+def sparse_class(base: type[nn.Module], names: tuple[str, ...], forward: Forward | None) -> Any:
     """The class of a converted `base` layer whose weights `names` are trained sparsely."""
-    key = base, names, sliced
+    key = base, names, forward
     if key in _SPARSE_CLASSES:
         return _SPARSE_CLASSES[key]
     body: dict[str, Any] = {name: _weight_property(name) for name in names}
     body |= {'base_class': base, 'sparse_weights': names, '__module__': __name__}
-    if sliced:
-        body['forward'] = _sliced_forward
+    if forward is not None:
+        body['forward'] = forward
     _SPARSE_CLASSES[key] = type(f'Sparse{base.__name__}', (SparseLayer, base), body)
     return _SPARSE_CLASSES[key]
 
 
-def convert_layer(layer: nn.Module, selected: dict[str, Entries]) -> None:
+def convert_layer(layer: nn.Module, selected: dict[str, Entries], engine: str) -> None:
     """Give a layer, in place, the sparse class for its selected weights.
 
-    selected: the entries of each weight by its name within the layer. Values are kept in fp32 even
-    where the weight has a lower precision, so that small steps are not lost.
+    selected: the entries of each weight by its name within the layer. engine: one of ENGINES.
+    Values are kept in fp32 even where the weight has a lower precision, so that small steps are not
+    lost.
     """
     for name, entries in selected.items():
         weight = layer._parameters[name]
@@ -108,17 +102,8 @@ def convert_layer(layer: nn.Module, selected: dict[str, Entries]) -> None:
         values = nn.Parameter(torch.take(weight.detach(), index).to(precise))
         layer.register_parameter(f'{name}_values', values)
         layer.register_buffer(f'{name}_index', index, persistent=False)
-    sliced = False
-    if type(layer).forward is nn.Linear.forward and set(selected) == {'weight'}:
-        columns, position = selected['weight'].columns.unique(return_inverse=True)
-        sliced = len(columns) <= MAX_COLUMN_SHARE * selected['weight'].num_inputs
-        if sliced:
-            weight = layer._parameters['weight']
-            assert weight is not None
-            places = selected['weight'].rows() * len(columns) + position
-            layer.register_buffer('weight_columns', columns.to(weight.device), persistent=False)
-            layer.register_buffer('weight_places', places.to(weight.device), persistent=False)
-    layer.__class__ = sparse_class(type(layer), tuple(selected), sliced)
+    forward = choose_forward(layer, selected, engine)
+    layer.__class__ = sparse_class(type(layer), tuple(selected), forward)
     for name in selected:
         _follow(layer, name)
 
@@ -133,10 +118,10 @@ def restore_layer(layer: nn.Module) -> None:
     layer.__class__ = base
     for name in names:
         del layer._parameters[f'{name}_values']
-        for buffer in (f'{name}_index', f'{name}_columns', f'{name}_places'):
-            layer._buffers.pop(buffer, None)
-            layer._non_persistent_buffers_set.discard(buffer)
+        layer._buffers.pop(f'{name}_index', None)
+        layer._non_persistent_buffers_set.discard(f'{name}_index')
         layer.__dict__.pop(f'_{name}_seen', None)
+    drop_indices(layer)
 
 
 def write_back_weight(layer: SparseLayer, name: str) -> None:
@@ -160,9 +145,12 @@ def read_back_weight(layer: SparseLayer, name: str) -> None:
 
 
 def up_to_date_weight(layer: SparseLayer, name: str) -> nn.Parameter:
-    """The weight itself, after writing back values that were changed outside an optimizer."""
+    """See `SparseLayer.up_to_date`."""
     weight, values = layer._parameters[name], layer._parameters[f'{name}_values']
     assert weight is not None and values is not None
+    if torch.compiler.is_compiling():
+        # A traced program cannot look at versions; the optimizer's hook writes the values back.
+        return weight
     seen = getattr(layer, f'_{name}_seen')
     if seen[0] != id(values):
         # A deep copy: its weight and values are copies of a consistent pair.

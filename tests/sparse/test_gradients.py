@@ -4,13 +4,10 @@ import copy
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from torch import nn
 
 from gps_seg.selection import Entries, Selection, neuron, neuron_matrix, random, selectable_weights
 from gps_seg.sparse import make_sparse, probe_gradients, sparse_weights
-from gps_seg.sparse.functional import column_sliced_linear
 from gps_seg.sparse.layers import SparseLayer
 from tests.toys import ToyNet, toy_batch, toy_loss
 
@@ -68,60 +65,6 @@ def test_the_input_gradient_reaches_layers_below_a_frozen_weight() -> None:
     assert model.stem.bias.grad.abs().sum() > 0
 
 
-@settings(max_examples=60, deadline=None)
-@given(
-    st.integers(1, 7),
-    st.integers(1, 9),
-    st.lists(st.integers(1, 4), min_size=0, max_size=3),
-    st.booleans(),
-    st.integers(0, 2**31),
-)
-def test_sliced_linear_equals_autograd_for_any_shape_and_selection(
-    neurons: int, inputs: int, leading: list[int], with_bias: bool, seed: int
-) -> None:
-    generator = torch.Generator().manual_seed(seed)
-    mask = torch.rand(neurons, inputs, generator=generator) < 0.4
-    x = torch.randn(*leading, inputs, generator=generator, dtype=torch.float64, requires_grad=True)
-    weight = torch.randn(neurons, inputs, generator=generator, dtype=torch.float64)
-    bias = torch.randn(neurons, dtype=torch.float64, requires_grad=True) if with_bias else None
-    upstream = torch.randn(*leading, neurons, generator=generator, dtype=torch.float64)
-
-    reference = weight.clone().requires_grad_()
-    inputs_of_leaves = [x, reference, *([bias] if bias is not None else [])]
-    expected = torch.autograd.grad(
-        nn.functional.linear(x, reference, bias), inputs_of_leaves, upstream
-    )
-
-    entries = Entries.from_mask(mask, (neurons, inputs))
-    columns, position = entries.columns.unique(return_inverse=True)
-    places = entries.rows() * len(columns) + position
-    values = weight[mask].clone().requires_grad_()
-    output = column_sliced_linear(x, weight, bias, values, columns, places)
-    got = torch.autograd.grad(output, [x, values, *([bias] if bias is not None else [])], upstream)
-    assert torch.allclose(got[0], expected[0], rtol=1e-12, atol=1e-13)
-    assert torch.allclose(got[1], expected[1][mask], rtol=1e-12, atol=1e-13)
-    if bias is not None:
-        assert torch.allclose(got[2], expected[2], rtol=1e-12, atol=1e-13)
-
-
-def test_nothing_weight_shaped_is_saved_for_backward_besides_the_parameters() -> None:
-    model = ToyNet()
-    selection = neuron(random(selectable_weights(model)), k=1)
-    make_sparse(model, selection)
-    own = {parameter.data_ptr() for parameter in model.parameters()}
-    shapes = {tuple(entries.shape) for entries in selection.values()}
-    copies = []
-
-    def pack(tensor: torch.Tensor) -> torch.Tensor:
-        if tuple(tensor.shape) in shapes and tensor.data_ptr() not in own:
-            copies.append(tuple(tensor.shape))
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        toy_loss(model, *toy_batch())
-    assert copies == []
-
-
 def test_a_sliced_layer_keeps_only_the_touched_columns_of_its_input() -> None:
     layer = nn.Sequential(nn.Linear(64, 16))
     weight = layer.get_parameter('0.weight').data_ptr()
@@ -138,24 +81,6 @@ def test_a_sliced_layer_keeps_only_the_touched_columns_of_its_input() -> None:
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         layer(torch.randn(100, 64, requires_grad=True))
     assert kept == [100 * 2]
-
-
-def test_autocast_gives_the_gradient_of_full_precision_to_its_own_precision() -> None:
-    model = ToyNet()
-    selection = neuron(random(selectable_weights(model)), k=2)
-    make_sparse(model, selection)
-    images, labels = toy_batch()
-    toy_loss(model, images, labels).backward()
-    precise = {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
-    model.zero_grad()
-    with torch.autocast('cpu', dtype=torch.bfloat16):
-        toy_loss(model, images, labels).backward()
-    for name, parameter in model.named_parameters():
-        if name in precise:
-            assert parameter.grad is not None
-            assert parameter.grad.dtype == torch.float32
-            error = (parameter.grad - precise[name]).norm() / precise[name].norm()
-            assert error < 0.1, name
 
 
 def test_the_probe_finds_no_fault_in_a_right_conversion() -> None:

@@ -1,0 +1,175 @@
+"""What one training step costs: counted (operations, bytes) and timed (ratios)."""
+
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.utils.flop_counter import FlopCounterMode, register_flop_formula
+
+import gps_seg.sparse.functional  # noqa: F401  defines the operator that is counted here
+
+MIB = 2**20
+
+
+@register_flop_formula(torch.ops.gps_seg.sampled_product)
+def _sampled_product_flop(
+    left: torch.Size, right: torch.Size, offsets: torch.Size, positions: torch.Size, **_: Any
+) -> int:
+    """A multiply-add for each selected entry and each of the n vectors."""
+    return 2 * positions[0] * left[1]
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Counted, so the same on every machine.
+
+    forward_gflop, backward_gflop: a multiply-add is two operations. saved_bytes: what autograd
+    keeps between the passes, each storage once, without the model's own parameters and buffers.
+    gradient_bytes, optimizer_bytes: what is kept after the step.
+    """
+
+    forward_gflop: float
+    backward_gflop: float
+    saved_bytes: int
+    gradient_bytes: int
+    optimizer_bytes: int
+
+
+@dataclass
+class TrainingStep:
+    """A model, its optimizer and one batch."""
+
+    model: nn.Module
+    optimizer: Optimizer
+    loss: Callable[[nn.Module], Tensor]
+
+    def forward(self) -> Tensor:
+        return self.loss(self.model)
+
+    def update(self) -> None:
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+
+
+class SavedBytes(AbstractContextManager):
+    """Counts the storages that autograd saves within it, without those that the model owns."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.own = {tensor.untyped_storage().data_ptr() for tensor in _tensors_of(model)}
+        self.storages: dict[int, int] = {}
+        # Kept alive, so that no address is used twice.
+        self._alive: list[Tensor] = []
+        self._hooks = torch.autograd.graph.saved_tensors_hooks(self._pack, lambda tensor: tensor)
+
+    def _pack(self, tensor: Tensor) -> Tensor:
+        parts = [tensor._indices(), tensor._values()] if tensor.is_sparse else [tensor]
+        for part in parts:
+            storage = part.untyped_storage()
+            if storage.data_ptr() not in self.own:
+                self.storages[storage.data_ptr()] = storage.nbytes()
+                self._alive.append(part.detach())
+        return tensor
+
+    def __enter__(self) -> 'SavedBytes':
+        self._hooks.__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._hooks.__exit__(*error)
+        self._alive.clear()
+
+    @property
+    def total(self) -> int:
+        return sum(self.storages.values())
+
+
+def _tensors_of(model: nn.Module) -> list[Tensor]:
+    return [*model.parameters(), *model.buffers()]
+
+
+def count(step: TrainingStep) -> Counts:
+    """Count one step; the model moves by it."""
+    forward, backward = FlopCounterMode(display=False), FlopCounterMode(display=False)
+    with forward, SavedBytes(step.model) as saved:
+        loss = step.forward()
+    with backward:
+        loss.backward()
+    gradients = [p.grad for p in step.model.parameters() if p.grad is not None]
+    step.optimizer.step()
+    state = [
+        value
+        for entry in step.optimizer.state.values()
+        for value in entry.values()
+        if isinstance(value, Tensor)
+    ]
+    counts = Counts(
+        forward.get_total_flops() / 1e9,
+        backward.get_total_flops() / 1e9,
+        saved.total,
+        _bytes(gradients),
+        _bytes(state),
+    )
+    step.optimizer.zero_grad(set_to_none=True)
+    return counts
+
+
+def _bytes(tensors: list[Tensor]) -> int:
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+
+
+def time_interleaved(
+    steps: Mapping[str, TrainingStep], *, rounds: int, device: str
+) -> dict[str, dict[str, float]]:
+    """Time all steps round by round in one process, so that a slow minute hits each of them.
+
+    Returns, per name, the medians over the rounds in seconds (forward, backward, update, step) and
+    `step_ratio`, the median of each round's step over that round's step of the first name.
+    """
+    for step in steps.values():  # warm up: allocator, optimizer state, kernels
+        for _ in range(2):
+            step.forward().backward()
+            step.update()
+    taken: dict[str, list[tuple[float, float, float]]] = {name: [] for name in steps}
+    names = list(steps)
+    for round_ in range(rounds):
+        # Another order each round: who comes after whom must not matter.
+        for name in names[round_ % len(names) :] + names[: round_ % len(names)]:
+            taken[name].append(_time_once(steps[name], device))
+    first = [sum(parts) for parts in taken[names[0]]]
+    result = {}
+    for name, rounds_taken in taken.items():
+        whole = [sum(parts) for parts in rounds_taken]
+        forward, backward, update = (
+            statistics.median(part) for part in zip(*rounds_taken, strict=True)
+        )
+        result[name] = {
+            'forward_s': forward,
+            'backward_s': backward,
+            'update_s': update,
+            'step_s': statistics.median(whole),
+            'step_ratio': statistics.median(a / b for a, b in zip(whole, first, strict=True)),
+        }
+    return result
+
+
+def _time_once(step: TrainingStep, device: str) -> tuple[float, float, float]:
+    marks = [_now(device)]
+    loss = step.forward()
+    marks.append(_now(device))
+    loss.backward()
+    marks.append(_now(device))
+    step.update()
+    marks.append(_now(device))
+    return marks[1] - marks[0], marks[2] - marks[1], marks[3] - marks[2]
+
+
+def _now(device: str) -> float:
+    if device == 'cuda':
+        torch.cuda.synchronize()
+    return time.perf_counter()

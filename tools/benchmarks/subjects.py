@@ -1,0 +1,76 @@
+"""The models that the cost benchmark measures."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import timm
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+SEED = 0
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model to train and how to build it.
+
+    size: the default side of the square images in pixels. sam: whether it is a whole SAM.
+    """
+
+    build: Callable[[int], nn.Module]
+    size: int = 224
+    sam: bool = False
+
+    def loss(self, batch: int, size: int, device: str) -> Callable[[nn.Module], Tensor]:
+        """A loss on one fixed batch of noise: the values do not matter for the cost."""
+        generator = torch.Generator().manual_seed(SEED)
+        images = torch.randn(batch, 3, size, size, generator=generator).to(device)
+        if self.sam:
+            return lambda model: model(images).square().mean()
+        labels = torch.arange(batch, device=device)
+        return lambda model: F.cross_entropy(model(images), labels)
+
+
+def _classifier(name: str) -> Callable[[int], nn.Module]:
+    def build(size: int) -> nn.Module:
+        # Only plain ViTs and Swins are told their input size; convolutions take any.
+        options = {} if name.startswith('convnext') else {'img_size': size}
+        model = timm.create_model(name, num_classes=1000, **options)
+        model.head_modules = (model.default_cfg['classifier'],)
+        return model
+
+    return build
+
+
+def _sam(arch: str) -> Callable[[int], nn.Module]:
+    def build(size: int) -> nn.Module:
+        from gps_seg.models import SAMSegmentor
+
+        preprocessor: dict[str, Any] = dict(type='SegDataPreProcessor')
+        model = SAMSegmentor(arch=arch, image_size=size, data_preprocessor=preprocessor)
+        model.fresh_names = frozenset()  # as if a file had filled it
+        return model
+
+    return build
+
+
+SUBJECTS = {
+    'vit_b16': Subject(_classifier('vit_base_patch16_224')),
+    'vit_tiny': Subject(_classifier('vit_tiny_patch16_224')),
+    'swin_b': Subject(_classifier('swin_base_patch4_window7_224')),
+    'convnext_b': Subject(_classifier('convnext_base')),
+    'sam_vit_b': Subject(_sam('vit_b'), size=512, sam=True),
+    'sam_vit_tiny': Subject(_sam('vit_tiny'), size=256, sam=True),
+}
+
+
+def block_linears(model: nn.Module) -> list[str]:
+    """The linear layers of the backbone: what adapters are put on."""
+    outside = (*getattr(model, 'head_modules', ()), 'prompt_encoder')
+    return [
+        path
+        for path, module in model.named_modules()
+        if isinstance(module, nn.Linear) and not path.startswith(outside)
+    ]

@@ -1,0 +1,217 @@
+"""The ways to train a model that the cost benchmark compares: ours, and its peers' own code."""
+
+import re
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Adam
+
+from gps_seg.delta import Delta
+from gps_seg.methods import build_method
+from gps_seg.methods.parts import backbone_weights, head_names
+from gps_seg.selection import Selection
+from gps_seg.sparse import trainable_summary, whole_names
+from tools.benchmarks.subjects import block_linears
+
+LORA_RANK = 8
+LEARNING_RATE = 1e-3
+Select = Callable[[nn.Module, int], Selection]
+
+
+@dataclass(frozen=True)
+class Way:
+    """A model made ready to be trained in one way.
+
+    trainable: entries that may move. delta_bytes: size on disk of what a task is stored as.
+    """
+
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    trainable: int
+    delta_bytes: Callable[[], int]
+
+
+def _adam(model: nn.Module) -> Adam:
+    return Adam([p for p in model.parameters() if p.requires_grad], lr=LEARNING_RATE)
+
+
+def _of_tensors(tensors: Mapping[str, Tensor]) -> int:
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
+
+
+def _ours(model: nn.Module, method: dict[str, Any], selection: Selection) -> Way:
+    build_method(method).convert(model, selection)
+
+    def delta_bytes() -> int:
+        delta = Delta.of(model.state_dict(), selection, whole_names(model), base='0' * 64)
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / 'delta.safetensors'
+            delta.save(path)
+            return path.stat().st_size
+
+    return Way(model, _adam(model), trainable_summary(model).trainable, delta_bytes)
+
+
+def gps(model: nn.Module, select: Select, *, k: int) -> Way:
+    """This project's GPS."""
+    return _ours(model, {'type': 'GPS', 'k': k}, select(model, k))
+
+
+def whole(model: nn.Module, method: str) -> Way:
+    """Full fine-tuning, the head alone, or the biases and the head."""
+    return _ours(model, {'type': method}, Selection({}))
+
+
+def gps_dense(model: nn.Module, select: Select, *, k: int) -> Way:
+    """GPS as published: dense gradients, multiplied by a mask, and Adam's state for every entry."""
+    selection = select(model, k)
+    trained = _ours(model, {'type': 'GPS', 'k': k}, selection)
+    names = whole_names(model)
+    from gps_seg.sparse import restore
+
+    restore(model)
+    masks = {}
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(name in names or name in selection)
+        if name in selection:
+            entries = selection[name]
+            mask = torch.zeros(parameter.numel(), dtype=torch.bool)
+            mask[entries.storage_index()] = True
+            masks[parameter] = mask.view(parameter.shape).to(parameter.device)
+
+    def mask_gradients(*_: Any) -> None:
+        for parameter, mask in masks.items():
+            assert parameter.grad is not None
+            parameter.grad.mul_(mask)
+
+    optimizer = _adam(model)
+    optimizer.register_step_pre_hook(mask_gradients)
+    return Way(model, optimizer, trained.trainable, lambda: _of_tensors(model.state_dict()))
+
+
+class LowRank(nn.Module):
+    """LoRA (Hu et al., arXiv:2106.09685) around a linear layer, for use without PEFT."""
+
+    def __init__(self, base: nn.Linear, rank: int) -> None:
+        super().__init__()
+        self.base = base
+        self.down = nn.Linear(base.in_features, rank, bias=False)
+        self.up = nn.Linear(rank, base.out_features, bias=False)
+        nn.init.zeros_(self.up.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.base(x) + self.up(self.down(x))
+
+
+def lora(model: nn.Module) -> Way:
+    """LoRA of rank 8 on every linear layer of the backbone, and the head."""
+    heads = head_names(model)
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(name in heads)
+    for path in block_linears(model):
+        room, _, name = path.rpartition('.')
+        setattr(
+            model.get_submodule(room),
+            name,
+            LowRank(model.get_submodule(path), LORA_RANK),  # type: ignore[arg-type]
+        )
+    return _stored_whole(model)
+
+
+def _stored_whole(model: nn.Module) -> Way:
+    trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    num = sum(parameter.numel() for parameter in trained.values())
+    return Way(model, _adam(model), num, lambda: _of_tensors(trained))
+
+
+def _peft(model: nn.Module, config: Any) -> Way:
+    try:
+        from peft import get_peft_model, get_peft_model_state_dict
+    except ImportError as error:
+        raise ImportError(
+            "this row needs PEFT; install the extra: pip install -e '.[mm,peers]'"
+        ) from error
+    heads = head_names(model)
+    tuned = get_peft_model(model, config(block_linears(model)))
+    for name, parameter in tuned.named_parameters():
+        if name.removeprefix('base_model.model.') in heads:
+            parameter.requires_grad_(True)
+    trained = {n: p for n, p in tuned.named_parameters() if p.requires_grad}
+    head_bytes = _of_tensors(
+        {n: p for n, p in trained.items() if n.removeprefix('base_model.model.') in heads}
+    )
+    num = sum(parameter.numel() for parameter in trained.values())
+    return Way(
+        tuned,
+        _adam(tuned),
+        num,
+        lambda: _of_tensors(get_peft_model_state_dict(tuned)) + head_bytes,
+    )
+
+
+def peft_lora(model: nn.Module) -> Way:
+    """PEFT's LoRA of rank 8 on every linear layer of the backbone, and the head."""
+
+    def config(layers: list[str]) -> Any:
+        from peft import LoraConfig
+
+        return LoraConfig(r=LORA_RANK, target_modules=layers)
+
+    return _peft(model, config)
+
+
+def shira(model: nn.Module) -> Way:
+    """PEFT's SHiRA (arXiv:2406.13175) with its smallest mask, r = 1: inputs + outputs entries."""
+
+    def config(layers: list[str]) -> Any:
+        from peft import ShiraConfig
+
+        return ShiraConfig(r=1, target_modules=layers, random_seed=0)
+
+    return _peft(model, config)
+
+
+def supertuning(model: nn.Module) -> Way:
+    """PEFT's Super-Tuning (arXiv:2607.09287) with as many entries as GPS at K = 1."""
+    layers = block_linears(model)
+    weights = [model.get_parameter(f'{path}.weight') for path in layers]
+    share = sum(len(weight) for weight in weights) / sum(weight.numel() for weight in weights)
+
+    def config(layers: list[str]) -> Any:
+        from peft import SupertuningConfig
+
+        return SupertuningConfig(target_modules=layers, sparsity=1 - share)
+
+    return _peft(model, config)
+
+
+def way(name: str) -> Callable[[nn.Module, Select], Way]:
+    """The way that a row of the table is called by. Raises ValueError where there is none."""
+    spared = re.fullmatch(r'(gps|gps_dense)(?:_k(\d+))?', name)
+    if spared:
+        function = gps if spared[1] == 'gps' else gps_dense
+        k = int(spared[2] or 1)
+        return lambda model, select: function(model, select, k=k)
+    if name not in OTHER_WAYS:
+        known = 'gps, gps_k4, gps_k<K>, gps_dense, ' + ', '.join(OTHER_WAYS)
+        raise ValueError(f'there is no method {name!r} here; choose from {known}')
+    function_ = OTHER_WAYS[name]
+    return lambda model, select: function_(model)
+
+
+OTHER_WAYS: dict[str, Callable[[nn.Module], Way]] = {
+    'full': lambda model: whole(model, 'Full'),
+    'linear': lambda model: whole(model, 'Linear'),
+    'bias': lambda model: whole(model, 'Bias'),
+    'lora': lora,
+    'peft_lora': peft_lora,
+    'shira': shira,
+    'supertuning': supertuning,
+}
+PEERS = ('peft_lora', 'shira', 'supertuning')
+__all__ = ['OTHER_WAYS', 'PEERS', 'Select', 'Way', 'backbone_weights', 'way']
