@@ -104,22 +104,22 @@ class ProgressLog:
         self.every_seconds = every_seconds
         self.start = self.last = time.monotonic()
 
-    def __call__(self, done: int, loss: float) -> None:
+    def __call__(self, done: int, loss: float | None) -> None:
         now = time.monotonic()
         if now - self.last < self.every_seconds and done != self.num_batches:
             return
         self.last = now
         left = (now - self.start) / done * (self.num_batches - done)
+        shown = '' if loss is None else f'loss: {loss:.4f}  '
         MMLogger.get_current_instance().info(
-            f'Selection [{done}/{self.num_batches} batches]  contrastive loss: {loss:.4f}  '
-            f'time left: {left:.0f} s'
+            f'Selection [{done}/{self.num_batches} batches]  {shown}time left: {left:.0f} s'
         )
 
 
 def selection_data(
     model: Any, dataset: Dataset, settings: SelectionPass, *, seed: int
 ) -> TrainingData:
-    """What a method needs to look at the training images through `model.embed`."""
+    """What a method needs to look at the training images through `model.embed` and its losses."""
     if not hasattr(model, 'embed'):
         raise ValueError(
             f'{type(model).__name__} has no method embed(inputs, data_samples), which the '
@@ -132,4 +132,9 @@ def selection_data(
         data = model.data_preprocessor(micro_batch, False)
         return model.embed(data['inputs'], data['data_samples'])
 
-    return TrainingData(batches, embed, ProgressLog(len(batches)))
+    def loss(micro_batch: dict[str, Any]) -> Tensor:
+        # Preprocessed as in training, where images and masks may be padded together.
+        data = model.data_preprocessor(micro_batch, True)
+        return model.parse_losses(model(**data, mode='loss'))[0]
+
+    return TrainingData(batches, embed, loss, ProgressLog(len(batches)))
