@@ -1,6 +1,6 @@
 """What fine-tuning changed, as values to swap in and out."""
 
-from collections.abc import Collection, Mapping, MutableMapping
+from collections.abc import Collection, Iterable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -145,7 +145,7 @@ class Delta(Stored):
 
         Raises ValueError, before anything is written, where the target does not fit.
         """
-        state = _tensors_of(target) if isinstance(target, nn.Module) else target
+        state = self._state_of(target, whole=verify)
         missing = self._check_fits(state, may_add=state is target)
         if verify:
             self._check_base(state)
@@ -197,6 +197,19 @@ class Delta(Stored):
             stored.metadata,
             stored.absent,
         )
+
+    def _state_of(
+        self, target: nn.Module | MutableMapping[str, Tensor], *, whole: bool
+    ) -> MutableMapping[str, Tensor]:
+        """The target's tensors by name: all of them, or only those that this delta writes."""
+        if not isinstance(target, nn.Module):
+            return target
+        if whole:
+            # A state dict may also hold extra state of any type.
+            return {
+                n: value for n, value in target.state_dict().items() if isinstance(value, Tensor)
+            }
+        return named_tensors(target, (*self.values, *self.whole, *self.absent))
 
     def _check_fits(self, state: Mapping[str, Tensor], *, may_add: bool) -> frozenset[str]:
         """Raise ValueError unless the target has a place for everything. Returns names to add."""
@@ -273,9 +286,24 @@ def _values_at(selection: Selection, state: Mapping[str, Tensor]) -> dict[str, T
     }
 
 
-def _tensors_of(model: nn.Module) -> dict[str, Tensor]:
-    # A state dict may also hold extra state of any type.
-    return {name: value for name, value in model.state_dict().items() if isinstance(value, Tensor)}
+def named_tensors(model: nn.Module, names: Iterable[str]) -> dict[str, Tensor]:
+    """The named parameters and buffers, without those that the model lacks.
+
+    Walks to each by its name: a whole state dict of a ViT takes longer than swapping its values.
+    """
+    found = {}
+    for name in names:
+        *path, leaf = name.split('.')
+        module: nn.Module | None = model
+        for step in path:
+            module = module._modules.get(step) if module is not None else None
+        if module is None:
+            continue
+        tensor = module._parameters.get(leaf)
+        tensor = module._buffers.get(leaf) if tensor is None else tensor
+        if tensor is not None:
+            found[name] = tensor.detach()
+    return found
 
 
 def _touched(name: str) -> str:
