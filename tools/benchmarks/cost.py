@@ -5,8 +5,8 @@
 Operations and bytes are counted; times are medians of steps interleaved in one process, and only
 their ratio to full fine-tuning means something on another machine. Methods: full, linear, bias,
 gps (K = 1), gps_k4, gps_k10, gps_dense (as published: dense gradients and a mask), lora; with the
-extra `[peers]` also PEFT's peft_lora, shira and supertuning. `--selection` measures instead what
-choosing the entries costs, for each criterion.
+extra `[peers]` also PEFT's peft_lora, shira and supertuning. What choosing the entries costs is
+measured by selection_cost.py.
 
 ViT-Tiny's selection is real where GPS_SEG_DATA has its weights and images; every other model gets
 a selection that touches as many of its input columns, layer by layer, as ViT-Tiny's real one.
@@ -14,7 +14,6 @@ a selection that touches as many of its input columns, layer by layer, as ViT-Ti
 
 import argparse
 import json
-import platform
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -36,6 +35,7 @@ from tools.benchmarks.column_shares import (
     selection_with_shares,
     vit_tiny_scores,
 )
+from tools.benchmarks.machine import machine
 from tools.benchmarks.meters import MIB, TrainingStep, count, time_interleaved
 from tools.benchmarks.real_images import has_real_data, pretrained_vit_tiny
 from tools.benchmarks.subjects import SEED, SUBJECTS, Subject
@@ -135,17 +135,6 @@ def _cell(value: Any) -> str:
     if isinstance(value, int):
         return f'{value:,}'
     return f'{value:.3f}' if isinstance(value, float) and value < 10 else f'{value}'
-
-
-def machine(device: str) -> dict[str, str]:
-    """What the figures depend on."""
-    name = torch.cuda.get_device_name() if device == 'cuda' else platform.processor()
-    return {
-        'device': f'{device} {name}'.strip(),
-        'threads': str(torch.get_num_threads()),
-        'torch': torch.__version__,
-        'python': platform.python_version(),
-    }
 
 
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:

@@ -25,6 +25,30 @@ def _sampled_product_flop(
     return 2 * positions[0] * left[1]
 
 
+def _convolution_backward_flop(
+    grad: torch.Size,
+    input: torch.Size,
+    weight: torch.Size,
+    bias: Any,
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    transposed: bool,
+    output_padding: Any,
+    groups: int,
+    output_mask: list[bool],
+    **_: Any,
+) -> int:
+    """As many for the input's gradient as for the weight's: torch's own count forgets groups."""
+    positions = torch.Size(input if transposed else grad).numel()
+    return 2 * positions * torch.Size(weight[1:]).numel() * sum(output_mask[:2])
+
+
+def _flop_counter() -> FlopCounterMode:
+    right = {torch.ops.aten.convolution_backward: _convolution_backward_flop}
+    return FlopCounterMode(display=False, custom_mapping=right)
+
+
 @dataclass(frozen=True)
 class Counts:
     """Counted, so the same on every machine.
@@ -95,7 +119,7 @@ def _tensors_of(model: nn.Module) -> list[Tensor]:
 
 def count(step: TrainingStep) -> Counts:
     """Count one step; the model moves by it."""
-    forward, backward = FlopCounterMode(display=False), FlopCounterMode(display=False)
+    forward, backward = _flop_counter(), _flop_counter()
     with forward, SavedBytes(step.model) as saved:
         loss = step.forward()
     with backward:
@@ -156,6 +180,42 @@ def time_interleaved(
             'step_ratio': statistics.median(a / b for a, b in zip(whole, first, strict=True)),
         }
     return result
+
+
+def peak_bytes(run: Callable[[], Any], device: str) -> int:
+    """The largest sum of live tensor bytes while `run` runs, above what lived before."""
+    if device == 'cuda':
+        torch.cuda.synchronize()
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        run()
+        return torch.cuda.max_memory_allocated() - before
+    with torch.profiler.profile(
+        activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True
+    ) as profile:
+        run()
+    live = peak = 0
+    assert profile.profiler is not None
+    events = profile.profiler.kineto_results.events()  # type: ignore[union-attr]
+    for event in sorted(events, key=lambda event: event.start_ns()):
+        if event.name() == '[memory]':
+            live += event.nbytes()
+            peak = max(peak, live)
+    return peak
+
+
+def time_calls(
+    calls: Mapping[str, Callable[[], Any]], *, rounds: int, device: str
+) -> dict[str, float]:
+    """Median seconds of each call, interleaved in one process."""
+    taken: dict[str, list[float]] = {name: [] for name in calls}
+    for round_ in range(rounds + 1):
+        for name, call in calls.items():
+            start = _now(device)
+            call()
+            if round_:  # the first round warms up
+                taken[name].append(_now(device) - start)
+    return {name: statistics.median(seconds) for name, seconds in taken.items()}
 
 
 def _time_once(step: TrainingStep, device: str) -> tuple[float, float, float]:

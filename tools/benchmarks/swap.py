@@ -41,9 +41,10 @@ def measure(dtype: torch.dtype) -> str:
         start = time.perf_counter()
         delta = delta.swap(base, verify=False)
         seconds.append(time.perf_counter() - start)
+    median, first = 1e3 * statistics.median(seconds), 1e3 * seconds[0]
     return (
-        f'{dtype}: {num:,} entries and {len(biases)} biases swap in {1e3 * statistics.median(seconds):.2f} ms '
-        f'(first time {1e3 * seconds[0]:.2f} ms), {num_bytes / num:.2f} bytes an entry on disk'
+        f'{dtype}: {num:,} entries and {len(biases)} biases swap in {median:.2f} ms (the first '
+        f'time {first:.2f} ms), {num_bytes / num:.2f} bytes an entry on disk'
     )
 
 
