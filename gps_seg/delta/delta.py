@@ -299,8 +299,8 @@ def named_tensors(model: nn.Module, names: Iterable[str]) -> dict[str, Tensor]:
             module = module._modules.get(step) if module is not None else None
         if module is None:
             continue
-        tensor = module._parameters.get(leaf)
-        tensor = module._buffers.get(leaf) if tensor is None else tensor
+        parameter = module._parameters.get(leaf)
+        tensor = module._buffers.get(leaf) if parameter is None else parameter
         if tensor is not None:
             found[name] = tensor.detach()
     return found

@@ -196,7 +196,7 @@ def peak_bytes(run: Callable[[], Any], device: str) -> int:
         run()
     live = peak = 0
     assert profile.profiler is not None
-    events = profile.profiler.kineto_results.events()  # type: ignore[union-attr]
+    events = profile.profiler.kineto_results.events()
     for event in sorted(events, key=lambda event: event.start_ns()):
         if event.name() == '[memory]':
             live += event.nbytes()
