@@ -12,17 +12,13 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.flop_counter import FlopCounterMode, register_flop_formula
 
-import gps_seg.sparse.functional  # noqa: F401  defines the operator that is counted here
-
 MIB = 2**20
 
 
-@register_flop_formula(torch.ops.gps_seg.sampled_product)
-def _sampled_product_flop(
-    left: torch.Size, right: torch.Size, offsets: torch.Size, positions: torch.Size, **_: Any
-) -> int:
-    """A multiply-add for each selected entry and each of the n vectors."""
-    return 2 * positions[0] * left[1]
+@register_flop_formula(torch.ops.aten.sparse_sampled_addmm, get_raw=True)
+def _sampled_product_flop(pattern: Tensor, left: Tensor, right: Tensor, **_: Any) -> int:
+    """A multiply-add for each entry of the pattern and each of the n vectors."""
+    return 2 * pattern._nnz() * left.shape[1]
 
 
 def _convolution_backward_flop(
