@@ -7,7 +7,7 @@ from torch import nn
 
 from gps_seg.methods.method import TrainingData
 from gps_seg.methods.selective import check_k, train_selected, weights_to_select
-from gps_seg.selection import Selection, neuron, supcon_gradient
+from gps_seg.selection import Scores, Selection, neuron, supcon_gradient
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,7 @@ class GPS:
     k: int = 1
     temperature: float = 0.07
     needs_data: ClassVar[bool] = True
+    selects: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_k(self.k)
@@ -35,7 +36,11 @@ class GPS:
             data.embed,
             temperature=self.temperature,
             progress=data.progress,
+            stop=data.stop,
         )
+        return self.choose(scores)
+
+    def choose(self, scores: Scores) -> Selection:
         return neuron(scores, k=self.k).described(
             criterion='supcon_gradient', temperature=self.temperature
         )

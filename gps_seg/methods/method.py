@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Protocol
 
 from torch import Tensor, nn
 
+from gps_seg.selection.scores import Scores
 from gps_seg.selection.selection import Selection
 
 
@@ -16,26 +17,34 @@ class TrainingData:
     batches: contrastive batches, each a sequence of micro-batches of the caller's own kind.
     embed: micro-batch -> embeddings (n, D), labels (n,) int64.
     progress: called with the number of batches done and the batch's loss.
+    stop: called after every batch with a function that makes the scores so far; True ends the pass.
     """
 
     batches: Iterable[Sequence[Any]]
     embed: Callable[[Any], tuple[Tensor, Tensor]]
     progress: Callable[[int, float], None] | None = None
+    stop: Callable[[Callable[[], Scores]], bool] | None = None
 
 
 class Method(Protocol):
     """A way to fine-tune a model.
 
-    needs_data: whether `select` looks at training images.
+    needs_data: whether `select` looks at training images. selects: whether it selects entries at
+    all, rather than training whole tensors only.
     """
 
     needs_data: ClassVar[bool]
+    selects: ClassVar[bool]
 
     def select(self, model: nn.Module, data: TrainingData | None) -> Selection:
         """Choose entries of the model's weights; the model is left as found.
 
         Empty for a method that trains only whole tensors.
         """
+        ...
+
+    def choose(self, scores: Scores) -> Selection:
+        """The entries that `select` would select from these scores."""
         ...
 
     def convert(self, model: nn.Module, selection: Selection) -> None:

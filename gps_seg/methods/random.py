@@ -7,7 +7,7 @@ from torch import nn
 
 from gps_seg.methods.method import TrainingData
 from gps_seg.methods.selective import check_k, train_selected, weights_to_select
-from gps_seg.selection import Selection, neuron, random
+from gps_seg.selection import Scores, Selection, neuron, random
 
 
 @dataclass(frozen=True)
@@ -17,12 +17,15 @@ class Random:
     k: int = 1
     seed: int = 0
     needs_data: ClassVar[bool] = False
+    selects: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_k(self.k)
 
     def select(self, model: nn.Module, data: TrainingData | None) -> Selection:
-        scores = random(weights_to_select(model), seed=self.seed)
+        return self.choose(random(weights_to_select(model), seed=self.seed))
+
+    def choose(self, scores: Scores) -> Selection:
         return neuron(scores, k=self.k).described(criterion='random', seed=self.seed)
 
     def convert(self, model: nn.Module, selection: Selection) -> None:
