@@ -16,6 +16,7 @@ from gps_seg.cli.train import load_config
 from gps_seg.hooks.delta_checkpoint_hook import fine_tune_hook
 from gps_seg.hooks.fine_tune_hook import FineTuneHook
 from gps_seg.hooks.plan import described
+from gps_seg.methods import build_method
 
 SUFFIX = '.safetensors'
 
@@ -26,19 +27,24 @@ def select(config: Config) -> FineTuneHook:
     Returns the hook with its `selection`, `base` and `seconds`. A plan that the config names is not
     read: this makes one. Raises ValueError where the method selects nothing.
     """
-    config.default_hooks.fine_tune.pop('selection', None)
+    tuning = config.get('default_hooks', {}).get('fine_tune', {})
+    if 'method' not in tuning:
+        raise ValueError(
+            'the config names no fine-tuning method; inherit one of configs/_base_/methods'
+        )
+    if not build_method(tuning.method).selects:
+        raise ValueError(
+            f'the method {tuning.method.type} trains no selected entries, so there is no plan to '
+            'make; choose a method that selects, such as GPS'
+        )
+    tuning.pop('selection', None)
     config.resume = False
     config.visualizer = dict(type='Visualizer', vis_backends=[])
     # The runner that training uses, so that the model's fresh parts draw the same numbers.
     with tempfile.TemporaryDirectory() as folder:
-        config.work_dir = folder
+        config.work_dir, config.experiment_name = folder, Path(folder).name
         runner = QuietRunner.from_cfg(config)
         tuner = fine_tune_hook(runner)
-        if not tuner.method.selects:
-            raise ValueError(
-                f'the method {tuner.method_config["type"]} trains no selected entries, so there is '
-                'no plan to make; choose a method that selects, such as GPS'
-            )
         tuner.select(runner)
     return tuner
 
