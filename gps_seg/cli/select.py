@@ -16,7 +16,7 @@ from gps_seg.cli.train import load_config
 from gps_seg.hooks.delta_checkpoint_hook import fine_tune_hook
 from gps_seg.hooks.fine_tune_hook import FineTuneHook
 from gps_seg.hooks.plan import described
-from gps_seg.methods import build_method
+from gps_seg.methods import SelectingMethod, build_method
 
 SUFFIX = '.safetensors'
 
@@ -32,7 +32,7 @@ def select(config: Config) -> FineTuneHook:
         raise ValueError(
             'the config names no fine-tuning method; inherit one of configs/_base_/methods'
         )
-    if not build_method(tuning.method).selects:
+    if not isinstance(build_method(tuning.method), SelectingMethod):
         raise ValueError(
             f'the method {tuning.method.type} trains no selected entries, so there is no plan to '
             'make; choose a method that selects, such as GPS'

@@ -125,6 +125,8 @@ def draw(kind: str, plans: dict[str, Selection], patterns: Sequence[str], title:
     # Only here, since the other commands need no matplotlib.
     from gps_seg import visualization
 
+    if patterns and kind != 'inputs':
+        raise ValueError(f'--weights chooses the matrices of inputs alone, not of {kind}')
     options = {} if title is None else {'title': title}
     if kind == 'blocks':
         by_block = {name: _selected(counts_by_block(plan)) for name, plan in plans.items()}

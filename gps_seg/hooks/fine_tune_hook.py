@@ -21,7 +21,7 @@ from gps_seg.hooks.plan import described, load_plan
 from gps_seg.hooks.resuming import resume_path
 from gps_seg.hooks.selecting import select_entries
 from gps_seg.hooks.selection_data import SelectionPass
-from gps_seg.methods import build_method
+from gps_seg.methods import SelectingMethod, build_method
 from gps_seg.selection import Selection, undisturbed
 from gps_seg.sparse import (
     hold_trainable,
@@ -30,6 +30,7 @@ from gps_seg.sparse import (
     sparse_weights,
     trainable_summary,
 )
+from gps_seg.sparse.pull import LOSS_NAME
 
 
 def stock_model(runner: Runner) -> Any:
@@ -77,7 +78,7 @@ class FineTuneHook(Hook):
         self.method_config = dict(method)
         self.method = build_method(method)
         self.plan = selection
-        if selection is not None and not self.method.selects:
+        if selection is not None and not isinstance(self.method, SelectingMethod):
             raise ValueError(
                 f'the method {method["type"]} trains no selected entries, so it has no use for '
                 f'{selection}; choose a method that selects, such as GPS, or leave the plan out'
@@ -190,7 +191,10 @@ class FineTuneHook(Hook):
 
         def loss() -> Tensor:
             data = model.data_preprocessor(pseudo_collate([sample]), True)
-            return model.parse_losses(model(**data, mode='loss'))[0]
+            losses = model(**data, mode='loss')
+            # A pull gives every trained parameter a gradient, which would hide the silent ones.
+            losses.pop(LOSS_NAME, None)
+            return model.parse_losses(losses)[0]
 
         with undisturbed(model):
             model.train()

@@ -13,8 +13,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 class PassProgress(Protocol):
     """What reports on a selection pass."""
 
-    def __call__(self, done: int, loss: float) -> None:
-        """Report a batch. done: batches so far. loss: of this one."""
+    def __call__(self, done: int, loss: float | None) -> None:
+        """Report a batch. done: batches so far. loss: of this one, None without any."""
         ...
 
     def agreement(self, value: float) -> None:
@@ -35,14 +35,15 @@ class ProgressLog:
         self.done = 0
         self.start = self.last = time.monotonic()
 
-    def __call__(self, done: int, loss: float) -> None:
+    def __call__(self, done: int, loss: float | None) -> None:
         self.done = done
         now = time.monotonic()
         if now - self.last < self.every_seconds and done != self.num_batches:
             return
         self.last = now
         left = (now - self.start) / done * (self.num_batches - done)
-        self._log(f'loss: {loss:.4f}  time left: {left:.0f} s')
+        shown = '' if loss is None else f'loss: {loss:.4f}  '
+        self._log(f'{shown}time left: {left:.0f} s')
 
     def agreement(self, value: float) -> None:
         self._log(f'agreement with the selection before: {value:.4f}')
@@ -66,16 +67,17 @@ class ProgressBar(ProgressLog):
             TextColumn('Selection'),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn('batches, {task.fields[about]}, time left'),
+            TextColumn('batches, {task.fields[about]}time left'),
             TimeRemainingColumn(),
             console=console,
             transient=True,
         )
-        self.task = self.bar.add_task('', total=num_batches, about='starting')
+        self.task = self.bar.add_task('', total=num_batches, about='')
         self.bar.start()
 
-    def __call__(self, done: int, loss: float) -> None:
-        self.bar.update(self.task, completed=done, about=f'loss {loss:.4f}')
+    def __call__(self, done: int, loss: float | None) -> None:
+        about = '' if loss is None else f'loss {loss:.4f}, '
+        self.bar.update(self.task, completed=done, about=about)
         super().__call__(done, loss)
 
     def _log(self, text: str) -> None:

@@ -11,7 +11,7 @@ from torch.utils.data import Dataset
 import gps_seg
 from gps_seg.hooks.progress import PassProgress, pass_progress
 from gps_seg.hooks.selection_data import ContrastiveBatches, SelectionPass, selection_data
-from gps_seg.methods import Method
+from gps_seg.methods import Method, SelectingMethod
 from gps_seg.selection import Selection, UntilStable
 
 # How the images are loaded changes nothing about the selection.
@@ -66,7 +66,7 @@ def until_stable(
     method: Method, settings: SelectionPass, progress: PassProgress
 ) -> UntilStable | None:
     """What ends the pass early, where the settings ask for it."""
-    if settings.stop_agreement is None:
+    if settings.stop_agreement is None or not isinstance(method, SelectingMethod):
         return None
     return UntilStable(
         method.choose,

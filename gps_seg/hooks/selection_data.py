@@ -1,6 +1,6 @@
 """The training images as contrastive batches for the selection pass."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from gps_seg.methods import TrainingData
-from gps_seg.selection import Scores
+from gps_seg.selection.passes import Progress, Stop
 
 NUM_VIEWS = 2
 Draw = tuple[int, int, int]
@@ -115,10 +115,10 @@ class ContrastiveBatches:
 def selection_data(
     model: Any,
     batches: ContrastiveBatches,
-    progress: Callable[[int, float], None] | None = None,
-    stop: Callable[[Callable[[], Scores]], bool] | None = None,
+    progress: Progress | None = None,
+    stop: Stop | None = None,
 ) -> TrainingData:
-    """What a method needs to look at the training images through `model.embed`."""
+    """What a method needs to look at the training images through `model.embed` and its losses."""
     if not hasattr(model, 'embed'):
         raise ValueError(
             f'{type(model).__name__} has no method embed(inputs, data_samples), which the '
@@ -130,4 +130,9 @@ def selection_data(
         data = model.data_preprocessor(micro_batch, False)
         return model.embed(data['inputs'], data['data_samples'])
 
-    return TrainingData(batches, embed, progress=progress, stop=stop)
+    def loss(micro_batch: dict[str, Any]) -> Tensor:
+        # Preprocessed as in training, where images and masks may be padded together.
+        data = model.data_preprocessor(micro_batch, True)
+        return model.parse_losses(model(**data, mode='loss'))[0]
+
+    return TrainingData(batches, embed, loss, progress=progress, stop=stop)

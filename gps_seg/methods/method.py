@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
+from gps_seg.selection.passes import Progress, Reduce, Stop
 from gps_seg.selection.scores import Scores
 from gps_seg.selection.selection import Selection
 
@@ -16,25 +17,28 @@ class TrainingData:
 
     batches: contrastive batches, each a sequence of micro-batches of the caller's own kind.
     embed: micro-batch -> embeddings (n, D), labels (n,) int64.
-    progress: called with the number of batches done and the batch's loss.
-    stop: called after every batch with a function that makes the scores so far; True ends the pass.
+    loss: micro-batch -> the model's own training loss, a scalar; None where it has none to offer.
+    progress: called with the number of batches done and the batch's loss (None without one).
+    reduce: sums accumulated tensors over ranks, in place. stop: told after each batch how to make
+        the scores so far; the pass ends where it returns True. See `gps_seg.selection.passes`.
     """
 
     batches: Iterable[Sequence[Any]]
     embed: Callable[[Any], tuple[Tensor, Tensor]]
-    progress: Callable[[int, float], None] | None = None
-    stop: Callable[[Callable[[], Scores]], bool] | None = None
+    loss: Callable[[Any], Tensor] | None = None
+    progress: Progress | None = None
+    reduce: Reduce | None = None
+    stop: Stop | None = None
 
 
 class Method(Protocol):
     """A way to fine-tune a model.
 
-    needs_data: whether `select` looks at training images. selects: whether it selects entries at
-    all, rather than training whole tensors only.
+    needs_data: whether `select` looks at training images.
     """
 
-    needs_data: ClassVar[bool]
-    selects: ClassVar[bool]
+    @property
+    def needs_data(self) -> bool: ...
 
     def select(self, model: nn.Module, data: TrainingData | None) -> Selection:
         """Choose entries of the model's weights; the model is left as found.
@@ -43,13 +47,18 @@ class Method(Protocol):
         """
         ...
 
-    def choose(self, scores: Scores) -> Selection:
-        """The entries that `select` would select from these scores."""
-        ...
-
     def convert(self, model: nn.Module, selection: Selection) -> None:
         """Change the model in place so that only what the method trains is trained.
 
         selection: what `select` returned, now or in the run that is resumed.
         """
+        ...
+
+
+@runtime_checkable
+class SelectingMethod(Method, Protocol):
+    """A method that trains selected entries, which therefore can come from a plan."""
+
+    def choose(self, scores: Scores) -> Selection:
+        """What the method selects given scores; `select` makes these from the images."""
         ...

@@ -6,8 +6,8 @@ from typing import ClassVar
 from torch import nn
 
 from gps_seg.methods.method import TrainingData
-from gps_seg.methods.selective import check_k, train_selected, weights_to_select
-from gps_seg.selection import Scores, Selection, neuron, random
+from gps_seg.methods.select import Select
+from gps_seg.selection import Scores, Selection
 
 
 @dataclass(frozen=True)
@@ -17,16 +17,18 @@ class Random:
     k: int = 1
     seed: int = 0
     needs_data: ClassVar[bool] = False
-    selects: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        check_k(self.k)
+        self.core()
+
+    def core(self) -> Select:
+        return Select(criterion='random', k=self.k, seed=self.seed)
 
     def select(self, model: nn.Module, data: TrainingData | None) -> Selection:
-        return self.choose(random(weights_to_select(model), seed=self.seed))
+        return self.core().select(model, data)
 
     def choose(self, scores: Scores) -> Selection:
-        return neuron(scores, k=self.k).described(criterion='random', seed=self.seed)
+        return self.core().choose(scores)
 
     def convert(self, model: nn.Module, selection: Selection) -> None:
-        train_selected(model, selection)
+        self.core().convert(model, selection)

@@ -13,12 +13,6 @@ from gps_seg.selection import SelectableWeight, Selection
 from gps_seg.sparse import make_sparse
 
 
-def check_k(k: int) -> None:
-    """Raise ValueError unless at least one entry per neuron is asked for."""
-    if k < 1:
-        raise ValueError(f'k must be at least 1, got {k}')
-
-
 def weights_to_select(model: nn.Module) -> list[SelectableWeight]:
     """The pretrained weights of the backbone. Raises ValueError where there are none."""
     weights = backbone_weights(model)

@@ -8,7 +8,7 @@ from torch import nn
 from gps_seg.methods.method import TrainingData
 from gps_seg.methods.parts import fresh_names, head_names
 from gps_seg.methods.selective import train_selected
-from gps_seg.selection import Scores, Selection
+from gps_seg.selection import Selection
 from gps_seg.sparse import make_sparse
 
 NOTHING_SELECTED = Selection({}, {'criterion': 'none'})
@@ -19,12 +19,8 @@ class Linear:
     """The head alone (for SAM: the mask decoder), and what starts fresh."""
 
     needs_data: ClassVar[bool] = False
-    selects: ClassVar[bool] = False
 
     def select(self, model: nn.Module, data: TrainingData | None) -> Selection:
-        return NOTHING_SELECTED
-
-    def choose(self, scores: Scores) -> Selection:
         return NOTHING_SELECTED
 
     def convert(self, model: nn.Module, selection: Selection) -> None:
@@ -36,12 +32,8 @@ class Bias:
     """The biases and the head (BitFit, Ben Zaken et al., arXiv:2106.10199)."""
 
     needs_data: ClassVar[bool] = False
-    selects: ClassVar[bool] = False
 
     def select(self, model: nn.Module, data: TrainingData | None) -> Selection:
-        return NOTHING_SELECTED
-
-    def choose(self, scores: Scores) -> Selection:
         return NOTHING_SELECTED
 
     def convert(self, model: nn.Module, selection: Selection) -> None:
@@ -53,12 +45,8 @@ class Full:
     """Every parameter."""
 
     needs_data: ClassVar[bool] = False
-    selects: ClassVar[bool] = False
 
     def select(self, model: nn.Module, data: TrainingData | None) -> Selection:
-        return NOTHING_SELECTED
-
-    def choose(self, scores: Scores) -> Selection:
         return NOTHING_SELECTED
 
     def convert(self, model: nn.Module, selection: Selection) -> None:

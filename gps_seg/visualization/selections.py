@@ -193,14 +193,10 @@ def _name_blocks(
 ) -> None:
     others = before or {}
     names = [*others.values(), *short_names(blocks)]
-    tilted = any(len(name) > 4 for name in names)
-    axes.set_xticks(
-        [*others, *range(len(blocks))],
-        names,
-        rotation=45 if tilted else 0,
-        ha='right' if tilted else 'center',
-        rotation_mode='anchor',
-    )
+    axes.set_xticks([*others, *range(len(blocks))], names)
+    for label in axes.get_xticklabels():
+        if len(label.get_text()) > 4:
+            label.set(rotation=45, ha='right', rotation_mode='anchor')
     axes.set_xlabel(axis_title(blocks), color=_INK, fontsize=9)
     axes.tick_params(labelsize=8, colors=_PALE)
     for side in ('top', 'right'):
