@@ -6,6 +6,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
@@ -24,6 +25,12 @@ BLOCKS = {'net.stem': 10, 'net.blocks.0': 20, 'net.blocks.1': 50, 'net.neck': 20
 
 def bars(figure: Figure) -> list[Rectangle]:
     return [patch for patch in figure.axes[0].patches if isinstance(patch, Rectangle)]
+
+
+def picture_of(axes: Axes) -> np.ndarray:
+    values = axes.images[0].get_array()
+    assert values is not None
+    return np.ma.masked_array(values).filled(np.nan)
 
 
 def tick_names(figure: Figure) -> list[str]:
@@ -69,7 +76,7 @@ def test_bars_of_one_block_stand_side_by_side_around_its_name() -> None:
 
 def test_the_layers_picture_has_a_cell_for_every_layer_and_blanks_elsewhere() -> None:
     figure = layers_figure({'stem': {'proj': 10}, 'blocks.0': {'qkv': 30, 'fc1': 60}})
-    shown = np.ma.filled(figure.axes[0].images[0].get_array(), np.nan)
+    shown = picture_of(figure.axes[0])
     nan = np.nan
     np.testing.assert_allclose(shown, [[10, nan], [nan, 30], [nan, 60]])
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == [
@@ -85,10 +92,10 @@ def test_the_inputs_picture_shows_the_share_of_neurons_that_take_an_input() -> N
     mask[:50, 290] = True
     figure = inputs_figure({'blocks.0.fc.weight': mask})
     top, matrix = figure.axes
-    heights = top.collections[0].get_paths()[0].vertices[:, 1]
-    assert set(np.round(heights, 6)) == {0, 25, 100}
+    heights = np.asarray(top.collections[0].get_paths()[0].vertices)[:, 1]
+    assert set(heights.round(6).tolist()) == {0, 25, 100}
     assert top.get_title() == 'blocks.0.fc.weight\nuses 1 % of its inputs'
-    cells = np.asarray(matrix.images[0].get_array()) ** 2
+    cells = picture_of(matrix) ** 2
     assert cells.shape == (96, 96)
     expected = np.zeros((96, 96))
     expected[:, 2] = 1 / 3  # inputs 6, 7 and 8 of 300
@@ -99,7 +106,7 @@ def test_the_inputs_picture_shows_the_share_of_neurons_that_take_an_input() -> N
 def test_small_matrices_are_drawn_entry_by_entry() -> None:
     mask = np.eye(5, 9, dtype=bool)
     figure = inputs_figure({'w': mask})
-    np.testing.assert_array_equal(figure.axes[1].images[0].get_array(), mask)
+    np.testing.assert_array_equal(picture_of(figure.axes[1]), mask)
 
 
 def test_stacked_parts_fill_every_bar() -> None:
