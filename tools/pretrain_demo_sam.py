@@ -12,19 +12,20 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import cv2
-import numpy as np
-import torch
-from mmengine.config import Config
-from mmengine.evaluator import Evaluator
-from mmengine.registry import init_default_scope
-from mmengine.structures import PixelData
-from mmseg.registry import MODELS
-from mmseg.structures import SegDataSample
-from torch import nn
-
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT))
+# Without tools/, whose select.py would hide the module of that name in the standard library.
+sys.path[:] = [str(ROOT), *(path for path in sys.path if path != str(ROOT / 'tools'))]
+
+import cv2  # noqa: E402
+import numpy as np  # noqa: E402
+import torch  # noqa: E402
+from mmengine.config import Config  # noqa: E402
+from mmengine.evaluator import Evaluator  # noqa: E402
+from mmengine.registry import init_default_scope  # noqa: E402
+from mmengine.structures import PixelData  # noqa: E402
+from mmseg.registry import MODELS  # noqa: E402
+from mmseg.structures import SegDataSample  # noqa: E402
+from torch import nn  # noqa: E402
 
 import gps_seg.models  # noqa: E402, F401
 from gps_seg.datasets.box_prompt import BoxPrompt  # noqa: E402

@@ -1,7 +1,6 @@
 """`gps-seg delta`: look into deltas, make stock checkpoints of them, and take them out again."""
 
 import argparse
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from torch import Tensor
 from gps_seg.cli.errors import one_line_errors
 from gps_seg.delta import BASE_NAME, KIND, Delta, short
 from gps_seg.files import read_weights, save_tensors, write_atomically
+from gps_seg.selection.statistics import block_of
 
 PICKLES = ('.pth', '.pt')
 
@@ -27,7 +27,7 @@ class Block:
 
 
 def blocks(delta: Delta) -> dict[str, Block]:
-    """Sizes by block: the name up to the first number, else up to the first two parts."""
+    """Sizes by block, as `block_of` names them."""
     found: dict[str, Block] = defaultdict(Block)
     columns, _ = delta.selection.tensors()
     for key, tensor in columns.items():
@@ -39,18 +39,6 @@ def blocks(delta: Delta) -> dict[str, Block]:
         found[block_of(name)].whole += tensor.numel()
         found[block_of(name)].num_bytes += tensor.nbytes
     return dict(sorted(found.items(), key=lambda item: _natural(item[0])))
-
-
-def block_of(name: str) -> str:
-    """The block that a parameter belongs to.
-
-    >>> block_of('image_encoder.blocks.11.attn.qkv.weight')
-    'image_encoder.blocks.11'
-    >>> block_of('mask_decoder.iou_token.weight')
-    'mask_decoder.iou_token'
-    """
-    numbered = re.match(r'(.*?\.\d+)\.', name)
-    return numbered[1] if numbered else '.'.join(name.split('.')[:-1][:2]) or name
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 COMMANDS = {
     'train': 'gps_seg.cli.train',
     'test': 'gps_seg.cli.test',
+    'select': 'gps_seg.cli.select',
+    'selection': 'gps_seg.cli.selection',
     'delta': 'gps_seg.cli.delta',
     'download': 'gps_seg.cli.download',
     'doctor': 'gps_seg.cli.doctor',
@@ -20,6 +22,8 @@ usage: gps-seg COMMAND ...
 
   train     fine-tune a model as a config says
   test      score a checkpoint or a delta
+  select    make a plan: the selection of a training, without training
+  selection show, compare and draw plans
   delta     show, apply and undo deltas
   download  fetch data sets and weights
   doctor    check the installation, the data and the weights

@@ -1,7 +1,7 @@
 """Runs a fine-tuning method in an MMEngine runner."""
 
 import time
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,11 @@ from torch import Tensor, nn
 
 from gps_seg.delta import fingerprint
 from gps_seg.hooks.checkpoints import read_checkpoint
+from gps_seg.hooks.plan import described, load_plan
 from gps_seg.hooks.resuming import resume_path
-from gps_seg.hooks.selection_data import SelectionPass, selection_data
-from gps_seg.methods import build_method
+from gps_seg.hooks.selecting import select_entries
+from gps_seg.hooks.selection_data import SelectionPass
+from gps_seg.methods import SelectingMethod, build_method
 from gps_seg.selection import Selection, undisturbed
 from gps_seg.sparse import (
     hold_trainable,
@@ -54,7 +56,9 @@ class FineTuneHook(Hook):
 
     method: which method and its settings, as in `dict(type='GPS', k=1)`. selection_pass: see
     `SelectionPass`. probe: compare every compact gradient with the dense one before training, and
-    name what gets no gradient; costs two training steps of one image.
+    name what gets no gradient; costs two training steps of one image. selection: a plan file to
+    train instead of selecting, as `gps-seg select` and every run write; relative to the working
+    directory or to the data root.
 
     It acts in `before_run`, so that everything downstream (EMA's copy, activation checkpointing,
     load or resume, compile, the loop) sees the final model. On resume the selection is taken from
@@ -69,9 +73,16 @@ class FineTuneHook(Hook):
         method: dict[str, Any],
         selection_pass: dict[str, Any] | None = None,
         probe: bool = True,
+        selection: str | None = None,
     ) -> None:
         self.method_config = dict(method)
         self.method = build_method(method)
+        self.plan = selection
+        if selection is not None and not isinstance(self.method, SelectingMethod):
+            raise ValueError(
+                f'the method {method["type"]} trains no selected entries, so it has no use for '
+                f'{selection}; choose a method that selects, such as GPS, or leave the plan out'
+            )
         self.selection_pass = SelectionPass.of(selection_pass or {})
         self.probe = probe
         self.selection = Selection({})
@@ -90,6 +101,26 @@ class FineTuneHook(Hook):
         training = isinstance(runner.optim_wrapper, OptimWrapper)
         if not training or is_sparse(model):
             return
+        self._load_base(runner, model)
+        self._prepare(runner, model)
+        runner.logger.info(f'{self.method}: {trainable_summary(model)}')
+        hold_trainable(runner.optim_wrapper.optimizer, model)
+        if is_model_wrapper(runner.model):
+            # The wrapper was built around the dense parameters; without a new one the ranks would
+            # train the compact values apart, without an error.
+            runner.model = runner.wrap_model(runner.cfg.get('model_wrapper_cfg'), model)
+
+    def select(self, runner: Runner) -> Selection:
+        """Make the selection that training would start from, and train nothing.
+
+        The runner must be new; its model gets the base weights. Sets what `before_run` sets.
+        """
+        model = stock_model(runner)
+        self._load_base(runner, model)
+        self._select(runner, model)
+        return self.selection
+
+    def _load_base(self, runner: Runner, model: Any) -> None:
         if runner._load_from and not runner._resume:
             raise ValueError(
                 f'load_from={runner._load_from!r} would replace the base after the selection; name '
@@ -99,34 +130,27 @@ class FineTuneHook(Hook):
         state = model.state_dict()
         self.fresh = frozenset(getattr(model, 'fresh_names', ())) & state.keys()
         self.base = fingerprint(state, state.keys() - self.fresh)
-        self._prepare(runner, model)
-        runner.logger.info(f'{self.method}: {trainable_summary(model)}')
-        hold_trainable(runner.optim_wrapper.optimizer, model)
-        if is_model_wrapper(runner.model):
-            # The wrapper was built around the dense parameters; without a new one the ranks would
-            # train the compact values apart, without an error.
-            runner.model = runner.wrap_model(runner.cfg.get('model_wrapper_cfg'), model)
 
     def _prepare(self, runner: Runner, model: nn.Module) -> None:
         path = resume_path(runner)
-        if path is None:
-            self._select(runner, model)
-        else:
+        if path is not None:
             self.selection = self._saved_selection(path)
+        elif self.plan is not None:
+            self.selection = load_plan(self.plan, base=self.base)
+            runner.logger.info(f'Plan {self.plan}: {described(self.selection)}')
+        else:
+            self._select(runner, model)
         self.method.convert(model, self.selection)
         if runner.rank == 0 and len(self.selection):
             self.selection.save(Path(runner.work_dir) / 'selection.safetensors')
 
     def _select(self, runner: Runner, model: nn.Module) -> None:
         start = time.monotonic()
-        data = None
-        if self.method.needs_data:
-            loader = runner.train_dataloader
-            size = self.selection_pass.micro_batch_size or loader.batch_size or 1
-            settings = replace(self.selection_pass, micro_batch_size=size)
-            data = selection_data(model, loader.dataset, settings, seed=runner.seed or 0)
-        selection = self.method.select(model, data).described(
-            base=self.base, training_seed=runner.seed, **asdict(self.selection_pass)
+        loader = runner.train_dataloader
+        size = self.selection_pass.micro_batch_size or loader.batch_size or 1
+        settings = replace(self.selection_pass, micro_batch_size=size)
+        selection = select_entries(
+            self.method, model, loader.dataset, settings, seed=runner.seed or 0, base=self.base
         )
         self.selection = _of_the_first_rank(selection)
         self.seconds = time.monotonic() - start

@@ -1,17 +1,16 @@
 """The training images as contrastive batches for the selection pass."""
 
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
 from mmengine.dataset import pseudo_collate
-from mmengine.logging import MMLogger
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from gps_seg.methods import TrainingData
+from gps_seg.selection.passes import Progress, Stop
 
 NUM_VIEWS = 2
 Draw = tuple[int, int, int]
@@ -26,18 +25,28 @@ class SelectionPass:
     micro_batch_size: views that go through the model at once; bounds the memory. None: the
         training's batch size.
     num_workers: loading processes.
+    stop_agreement: end the pass once the selection agrees so far with the last one, as a share of
+        the entries in (0, 1]. None: go over all images, as published.
+    check_every: batches between two such comparisons.
     """
 
     num_images: int | None = None
     batch_size: int = 32
     micro_batch_size: int | None = None
     num_workers: int = 0
+    stop_agreement: float | None = None
+    check_every: int = 5
 
     def __post_init__(self) -> None:
-        for name in ('num_images', 'batch_size', 'micro_batch_size'):
+        for name in ('num_images', 'batch_size', 'micro_batch_size', 'check_every'):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f'selection_pass.{name} must be at least 1, got {value}')
+        if self.stop_agreement is not None and not 0 < self.stop_agreement <= 1:
+            raise ValueError(
+                f'selection_pass.stop_agreement must be in (0, 1], got {self.stop_agreement}; '
+                'leave it out to go over all images'
+            )
 
     @classmethod
     def of(cls, settings: Mapping[str, Any]) -> 'SelectionPass':
@@ -66,12 +75,16 @@ def draws_of_batches(num_samples: int, settings: SelectionPass, seed: int) -> li
 
 
 class ContrastiveBatches:
-    """Loads contrastive batches as lists of micro-batches, images still as bytes on the CPU."""
+    """Loads contrastive batches as lists of micro-batches, images still as bytes on the CPU.
+
+    After or during an iteration: `num_done` batches were handed out, of `num_images` images.
+    """
 
     def __init__(self, dataset: Dataset, settings: SelectionPass, *, seed: int) -> None:
         self.settings = settings
         self.dataset = dataset
         self.batches = draws_of_batches(len(dataset), settings, seed)  # type: ignore[arg-type]
+        self.num_done = self.num_images = 0
 
     def __len__(self) -> int:
         return len(self.batches)
@@ -91,33 +104,19 @@ class ContrastiveBatches:
                 num_workers=self.settings.num_workers,
             )
         )
+        self.num_done = self.num_images = 0
         for batch in self.batches:
             num = -(-len(batch) // size)
+            self.num_done += 1
+            self.num_images += len({index for _, _, index in batch})
             yield [next(loader) for _ in range(num)]
 
 
-class ProgressLog:
-    """Logs the selection pass with the time left, at most every few seconds."""
-
-    def __init__(self, num_batches: int, *, every_seconds: float = 10) -> None:
-        self.num_batches = num_batches
-        self.every_seconds = every_seconds
-        self.start = self.last = time.monotonic()
-
-    def __call__(self, done: int, loss: float | None) -> None:
-        now = time.monotonic()
-        if now - self.last < self.every_seconds and done != self.num_batches:
-            return
-        self.last = now
-        left = (now - self.start) / done * (self.num_batches - done)
-        shown = '' if loss is None else f'loss: {loss:.4f}  '
-        MMLogger.get_current_instance().info(
-            f'Selection [{done}/{self.num_batches} batches]  {shown}time left: {left:.0f} s'
-        )
-
-
 def selection_data(
-    model: Any, dataset: Dataset, settings: SelectionPass, *, seed: int
+    model: Any,
+    batches: ContrastiveBatches,
+    progress: Progress | None = None,
+    stop: Stop | None = None,
 ) -> TrainingData:
     """What a method needs to look at the training images through `model.embed` and its losses."""
     if not hasattr(model, 'embed'):
@@ -125,7 +124,6 @@ def selection_data(
             f'{type(model).__name__} has no method embed(inputs, data_samples), which the '
             'contrastive selection needs; use a model of gps_seg, or a method without data'
         )
-    batches = ContrastiveBatches(dataset, settings, seed=seed)
 
     def embed(micro_batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
         # Only now to floats on the device: the memory stays that of one micro-batch.
@@ -137,4 +135,4 @@ def selection_data(
         data = model.data_preprocessor(micro_batch, True)
         return model.parse_losses(model(**data, mode='loss'))[0]
 
-    return TrainingData(batches, embed, loss, ProgressLog(len(batches)))
+    return TrainingData(batches, embed, loss, progress=progress, stop=stop)

@@ -7,7 +7,7 @@ from gps_seg.methods.fps import FPS
 from gps_seg.methods.gps import GPS
 from gps_seg.methods.grft import GRFT
 from gps_seg.methods.magnitude import Magnitude
-from gps_seg.methods.method import Method, TrainingData
+from gps_seg.methods.method import Method, SelectingMethod, TrainingData
 from gps_seg.methods.random import Random
 from gps_seg.methods.select import Select
 from gps_seg.methods.whole import Bias, Full, Linear
@@ -40,4 +40,4 @@ def build_method(config: Mapping[str, Any]) -> Method:
         raise ValueError(f'the method {name} cannot take {settings}: {error}') from error
 
 
-__all__ = ['METHODS', 'Method', 'Select', 'TrainingData', 'build_method']
+__all__ = ['METHODS', 'Method', 'Select', 'SelectingMethod', 'TrainingData', 'build_method']

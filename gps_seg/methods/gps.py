@@ -7,7 +7,7 @@ from torch import nn
 
 from gps_seg.methods.method import TrainingData
 from gps_seg.methods.select import Select
-from gps_seg.selection import Selection
+from gps_seg.selection import Scores, Selection
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,9 @@ class GPS:
 
     def select(self, model: nn.Module, data: TrainingData | None) -> Selection:
         return self.core().select(model, data)
+
+    def choose(self, scores: Scores) -> Selection:
+        return self.core().choose(scores)
 
     def convert(self, model: nn.Module, selection: Selection) -> None:
         self.core().convert(model, selection)

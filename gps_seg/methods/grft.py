@@ -8,7 +8,7 @@ from torch import nn
 from gps_seg.methods.method import TrainingData
 from gps_seg.methods.parts import fresh_names
 from gps_seg.methods.select import Select
-from gps_seg.selection import Selection
+from gps_seg.selection import Scores, Selection
 from gps_seg.sparse import attach_pull
 
 LINES = ('rows', 'columns', 'auto')
@@ -49,6 +49,9 @@ class GRFT:
 
     def select(self, model: nn.Module, data: TrainingData | None) -> Selection:
         return self.core().select(model, data)
+
+    def choose(self, scores: Scores) -> Selection:
+        return self.core().choose(scores)
 
     def convert(self, model: nn.Module, selection: Selection) -> None:
         self.core().convert(model, selection)

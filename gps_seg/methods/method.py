@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
 from gps_seg.selection.passes import Progress, Reduce, Stop
+from gps_seg.selection.scores import Scores
 from gps_seg.selection.selection import Selection
 
 
@@ -51,4 +52,13 @@ class Method(Protocol):
 
         selection: what `select` returned, now or in the run that is resumed.
         """
+        ...
+
+
+@runtime_checkable
+class SelectingMethod(Method, Protocol):
+    """A method that trains selected entries, which therefore can come from a plan."""
+
+    def choose(self, scores: Scores) -> Selection:
+        """What the method selects given scores; `select` makes these from the images."""
         ...

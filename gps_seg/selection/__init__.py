@@ -16,6 +16,7 @@ from gps_seg.selection.granularity import (
 )
 from gps_seg.selection.scores import Scores, SelectableWeight, selectable_weights
 from gps_seg.selection.selection import Entries, Selection, neuron_matrix
+from gps_seg.selection.stability import UntilStable, agreement
 from gps_seg.selection.supcon import supcon_backward, supcon_loss
 from gps_seg.selection.undisturbed import random_state, set_random_state, undisturbed
 
@@ -29,6 +30,8 @@ __all__ = [
     'Scores',
     'SelectableWeight',
     'Selection',
+    'UntilStable',
+    'agreement',
     'auto',
     'columns',
     'layer',

@@ -134,6 +134,15 @@ class Selection(Mapping[str, Entries]):
 
     def overlap(self, other: 'Selection') -> float:
         """Jaccard index of two selections over the same model, in [0, 1]; of two empty ones, 1."""
+        shared = self.num_shared(other)
+        union = self.num_entries + other.num_entries - shared
+        return shared / union if union else 1.0
+
+    def num_shared(self, other: 'Selection') -> int:
+        """How many entries are in both of two selections over the same model.
+
+        Raises ValueError where a weight differs in shape: selections of different models.
+        """
         shared = 0
         for name in self.entries.keys() & other.entries.keys():
             own, its = self[name], other[name]
@@ -144,8 +153,7 @@ class Selection(Mapping[str, Entries]):
                 )
             places, others = own.storage_index(), its.storage_index()
             shared += int(torch.isin(places, others, assume_unique=True).sum())
-        union = self.num_entries + other.num_entries - shared
-        return shared / union if union else 1.0
+        return shared
 
     def tensors(self) -> tuple[dict[str, Tensor], str]:
         """The selection as tensors of the smallest unsigned types that fit, and a JSON header."""

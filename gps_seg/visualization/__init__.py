@@ -2,6 +2,21 @@
 
 from gps_seg.visualization.figures import save_figure, save_image
 from gps_seg.visualization.overlay import overlay_image
+from gps_seg.visualization.selections import (
+    blocks_figure,
+    inputs_figure,
+    layers_figure,
+    shared_figure,
+)
 from gps_seg.visualization.sheet import overlay_sheet
 
-__all__ = ['overlay_image', 'overlay_sheet', 'save_figure', 'save_image']
+__all__ = [
+    'blocks_figure',
+    'inputs_figure',
+    'layers_figure',
+    'overlay_image',
+    'overlay_sheet',
+    'save_figure',
+    'save_image',
+    'shared_figure',
+]

@@ -12,7 +12,7 @@ from segment_anything import sam_model_registry
 from segment_anything.modeling import Sam
 from torch import Tensor
 
-from gps_seg.cli.delta import block_of, main
+from gps_seg.cli.delta import main
 from gps_seg.delta import Delta, fingerprint
 from gps_seg.files import read_weights, save_tensors
 from gps_seg.selection import Entries, Selection, neuron, random, selectable_weights
@@ -203,20 +203,6 @@ def test_info_shows_provenance_and_counts_by_block(
 def test_show_prints_a_config_whole(files: Files, capsys: pytest.CaptureFixture[str]) -> None:
     assert files.run('info delta.safetensors --show config') == 0
     assert capsys.readouterr().out == 'first = 1\nsecond = 2\n'
-
-
-@pytest.mark.parametrize(
-    'name, block',
-    [
-        ('image_encoder.blocks.11.attn.qkv.weight', 'image_encoder.blocks.11'),
-        ('image_encoder.patch_embed.proj.weight', 'image_encoder.patch_embed'),
-        ('mask_decoder.transformer.layers.1.norm1.bias', 'mask_decoder.transformer.layers.1'),
-        ('image_encoder.pos_embed', 'image_encoder'),
-        ('bias', 'bias'),
-    ],
-)
-def test_a_block_is_what_a_name_says_up_to_its_number(name: str, block: str) -> None:
-    assert block_of(name) == block
 
 
 def test_the_tool_runs_from_any_folder(files: Files, tmp_path: Path) -> None:

@@ -1,0 +1,12 @@
+"""Make a plan: python tools/select.py configs/gps_sam_kvasir.py --out plan.safetensors."""
+
+import sys
+from pathlib import Path
+
+# Not tools/ itself, whose select.py would hide the module of that name in the standard library.
+sys.path.pop(0)
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from gps_seg.cli.select import main
+
+raise SystemExit(main())
