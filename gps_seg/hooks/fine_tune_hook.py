@@ -24,11 +24,13 @@ from gps_seg.hooks.selection_data import SelectionPass
 from gps_seg.methods import SelectingMethod, build_method
 from gps_seg.selection import Selection, undisturbed
 from gps_seg.sparse import (
+    check_engine,
     hold_trainable,
     is_sparse,
     probe_gradients,
     sparse_weights,
     trainable_summary,
+    use_engine,
 )
 from gps_seg.sparse.pull import LOSS_NAME
 
@@ -58,7 +60,8 @@ class FineTuneHook(Hook):
     `SelectionPass`. probe: compare every compact gradient with the dense one before training, and
     name what gets no gradient; costs two training steps of one image. selection: a plan file to
     train instead of selecting, as `gps-seg select` and every run write; relative to the working
-    directory or to the data root.
+    directory or to the data root. engine: how the gradients of selected entries are computed, as
+    in `gps_seg.make_sparse`.
 
     It acts in `before_run`, so that everything downstream (EMA's copy, activation checkpointing,
     load or resume, compile, the loop) sees the final model. On resume the selection is taken from
@@ -74,7 +77,10 @@ class FineTuneHook(Hook):
         selection_pass: dict[str, Any] | None = None,
         probe: bool = True,
         selection: str | None = None,
+        engine: str = 'auto',
     ) -> None:
+        check_engine(engine)
+        self.engine = engine
         self.method_config = dict(method)
         self.method = build_method(method)
         self.plan = selection
@@ -141,6 +147,8 @@ class FineTuneHook(Hook):
         else:
             self._select(runner, model)
         self.method.convert(model, self.selection)
+        if self.engine != 'auto':
+            use_engine(model, self.selection, self.engine)
         if runner.rank == 0 and len(self.selection):
             self.selection.save(Path(runner.work_dir) / 'selection.safetensors')
 

@@ -8,17 +8,21 @@ from gps_seg.sparse.convert import (
     restore,
     sparse_weights,
     trainable_summary,
+    use_engine,
     whole_names,
     write_back,
 )
+from gps_seg.sparse.engine import ENGINES, check_engine
 from gps_seg.sparse.optimizer import hold_trainable
 from gps_seg.sparse.probe import ProbeReport, probe_gradients
 from gps_seg.sparse.pull import attach_pull, detach_pull, pull_loss
 
 __all__ = [
+    'ENGINES',
     'ProbeReport',
     'TrainableSummary',
     'attach_pull',
+    'check_engine',
     'detach_pull',
     'hold_trainable',
     'is_sparse',
@@ -29,6 +33,7 @@ __all__ = [
     'restore',
     'sparse_weights',
     'trainable_summary',
+    'use_engine',
     'whole_names',
     'write_back',
 ]

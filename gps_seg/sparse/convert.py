@@ -14,6 +14,7 @@ from gps_seg.sparse.engine import check_engine
 from gps_seg.sparse.layers import (
     SparseLayer,
     convert_layer,
+    plan_layer,
     read_back_weight,
     restore_layer,
     write_back_weight,
@@ -57,6 +58,18 @@ def make_sparse(
             module.__class__ = _frozen_class(type(module))
             module.eval()
     return model
+
+
+def use_engine(model: nn.Module, selection: Selection, engine: str) -> None:
+    """Let a converted model compute its gradients otherwise; the values stay as they are.
+
+    selection: the one that it was converted with. engine: as in `make_sparse`.
+    """
+    check_engine(engine)
+    if not is_sparse(model):
+        raise ValueError('the model is not converted; call make_sparse(model, selection) first')
+    for layer, selected in _by_layer(model, selection):
+        plan_layer(layer, selected, engine)
 
 
 def restore(model: nn.Module) -> nn.Module:

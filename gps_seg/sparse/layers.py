@@ -102,10 +102,18 @@ def convert_layer(layer: nn.Module, selected: dict[str, Entries], engine: str) -
         values = nn.Parameter(torch.take(weight.detach(), index).to(precise))
         layer.register_parameter(f'{name}_values', values)
         layer.register_buffer(f'{name}_index', index, persistent=False)
-    forward = choose_forward(layer, selected, engine)
-    layer.__class__ = sparse_class(type(layer), tuple(selected), forward)
+    plan_layer(layer, selected, engine)
     for name in selected:
         _follow(layer, name)
+
+
+def plan_layer(layer: nn.Module, selected: dict[str, Entries], engine: str) -> None:
+    """Give a layer the class, and the indices, with which `engine` computes its gradients."""
+    if isinstance(layer, SparseLayer):
+        drop_indices(layer)
+        layer.__class__ = layer.base_class
+    forward = choose_forward(layer, selected, engine)
+    layer.__class__ = sparse_class(type(layer), tuple(selected), forward)
 
 
 def restore_layer(layer: nn.Module) -> None:

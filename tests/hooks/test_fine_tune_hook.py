@@ -11,6 +11,7 @@ import torch
 from gps_seg.hooks import FineTuneHook
 from gps_seg.selection import neuron, random, selectable_weights
 from gps_seg.sparse import make_sparse, sparse_weights
+from gps_seg.sparse.forwards import stored_index
 from tests.toys import ToyNet
 
 
@@ -59,3 +60,14 @@ def test_a_checkpoint_of_another_model_is_refused_before_it_loads_nothing() -> N
     state = {f'module.{name}': tensor for name, tensor in ToyNet().state_dict().items()}
     with pytest.raises(ValueError, match='does not fit the model'):
         hook.after_load_checkpoint(runner, {'state_dict': state})
+
+
+def test_the_config_chooses_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = ToyNet()
+    selection = neuron(random(selectable_weights(model)), k=1)
+    hook = FineTuneHook(dict(type='Random', k=1), probe=False, engine='block')
+    monkeypatch.setattr(hook, '_select', lambda *_: setattr(hook, 'selection', selection))
+    hook._prepare(SimpleNamespace(_resume=False, _load_from=None, rank=1), model)
+    assert stored_index(model.linear, 'weight').engine == 'block'
+    with pytest.raises(ValueError, match='engine must be one of'):
+        FineTuneHook(dict(type='Random', k=1), engine='fastest')

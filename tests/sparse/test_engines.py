@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from gps_seg.selection import Entries, Selection, selectable_weights
-from gps_seg.sparse import make_sparse, restore
+from gps_seg.sparse import make_sparse, restore, use_engine
 from gps_seg.sparse.engine import ENGINES, EntryIndex, cheapest_engine
 from gps_seg.sparse.functional import sampled_product
 
@@ -229,3 +229,23 @@ def test_a_block_of_rows_multiplies_those_rows_only() -> None:
 def test_an_unknown_engine_is_refused_with_the_known_ones() -> None:
     with pytest.raises(ValueError, match='engine must be one of auto, sampled, block, dense'):
         make_sparse(nn.Linear(2, 2), Selection({}), engine='fast')
+
+
+def test_the_engine_of_a_converted_model_can_be_changed_between_steps() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(6, 5)).double()
+    mask = mask_of('scattered', 5, 6)
+    selection = Selection({'0.weight': Entries.from_mask(mask, (5, 6))})
+    make_sparse(model, selection)
+    optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.1)
+    images = randn(3, 6)
+    expected = model.state_dict()['0.weight'].clone()
+    for engine in ENGINES:
+        use_engine(model, selection, engine)
+        optimizer.zero_grad()
+        model(images).sum().backward()
+        optimizer.step()
+        expected -= 0.1 * images.sum(0) * mask
+    torch.testing.assert_close(model.state_dict()['0.weight'], expected)
+    with pytest.raises(ValueError, match='not converted'):
+        use_engine(restore(model), selection, 'block')
