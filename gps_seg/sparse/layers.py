@@ -111,7 +111,7 @@ def plan_layer(layer: nn.Module, selected: dict[str, Entries], engine: str) -> N
     """Give a layer the class, and the indices, with which `engine` computes its gradients."""
     if isinstance(layer, SparseLayer):
         drop_indices(layer)
-        layer.__class__ = layer.base_class
+        layer.__class__ = layer.base_class  # type: ignore[assignment]
     forward = choose_forward(layer, selected, engine)
     layer.__class__ = sparse_class(type(layer), tuple(selected), forward)
 
