@@ -8,8 +8,11 @@ from gps_seg.methods.gps import GPS
 from gps_seg.methods.grft import GRFT
 from gps_seg.methods.magnitude import Magnitude
 from gps_seg.methods.method import Method, SelectingMethod, TrainingData
+from gps_seg.methods.parts import part_names
+from gps_seg.methods.plain import select
 from gps_seg.methods.random import Random
-from gps_seg.methods.select import Select
+from gps_seg.methods.selective import Select
+from gps_seg.methods.where import Where
 from gps_seg.methods.whole import Bias, Full, Linear
 
 METHODS: dict[str, Callable[..., Method]] = {
@@ -40,4 +43,14 @@ def build_method(config: Mapping[str, Any]) -> Method:
         raise ValueError(f'the method {name} cannot take {settings}: {error}') from error
 
 
-__all__ = ['METHODS', 'Method', 'Select', 'SelectingMethod', 'TrainingData', 'build_method']
+__all__ = [
+    'METHODS',
+    'Method',
+    'Select',
+    'SelectingMethod',
+    'TrainingData',
+    'Where',
+    'build_method',
+    'part_names',
+    'select',
+]

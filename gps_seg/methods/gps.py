@@ -6,7 +6,7 @@ from typing import ClassVar
 from torch import nn
 
 from gps_seg.methods.method import TrainingData
-from gps_seg.methods.select import Select
+from gps_seg.methods.selective import Select
 from gps_seg.selection import Scores, Selection
 
 

@@ -37,8 +37,14 @@ def weight_activation(
     later version (GD-FPS). progress, reduce, stop: see `gps_seg.selection.passes`.
 
     Keeps one number for each input of each layer. A weight that met no activation scores zero.
-    Raises ValueError where no weight met any.
+    Raises ValueError where no weight met any, and for an embedding or a table.
     """
+    tables = [weight.name for weight in weights if weight.table]
+    if tables:
+        raise ValueError(
+            f'{tables[0]} multiplies no activation, so that weight_activation cannot score it; '
+            'leave it out, or take another criterion'
+        )
     seen = InputRecorder(weights)
     reference = InputRecorder(weights)
     with undisturbed(model), torch.no_grad():
