@@ -7,10 +7,12 @@ from typing import Any
 
 import torch
 from mmengine.dataset import pseudo_collate
+from mmengine.dist import broadcast_object_list, get_dist_info
 from mmengine.logging import MMLogger
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from gps_seg.hooks.ranks import sum_over_ranks
 from gps_seg.methods import TrainingData
 
 NUM_VIEWS = 2
@@ -66,12 +68,26 @@ def draws_of_batches(num_samples: int, settings: SelectionPass, seed: int) -> li
 
 
 class ContrastiveBatches:
-    """Loads contrastive batches as lists of micro-batches, images still as bytes on the CPU."""
+    """Loads contrastive batches as lists of micro-batches, images still as bytes on the CPU.
 
-    def __init__(self, dataset: Dataset, settings: SelectionPass, *, seed: int) -> None:
+    Each rank takes every `num_ranks`-th contrastive batch, whole: together the ranks see those that
+    one process would. Where there are fewer batches than ranks, some get none.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        settings: SelectionPass,
+        *,
+        seed: int,
+        rank: int = 0,
+        num_ranks: int = 1,
+    ) -> None:
         self.settings = settings
         self.dataset = dataset
-        self.batches = draws_of_batches(len(dataset), settings, seed)  # type: ignore[arg-type]
+        batches = draws_of_batches(len(dataset), settings, seed)  # type: ignore[arg-type]
+        self.num_on_all_ranks = len(batches)
+        self.batches = batches[rank::num_ranks]
 
     def __len__(self) -> int:
         return len(self.batches)
@@ -97,15 +113,20 @@ class ContrastiveBatches:
 
 
 class ProgressLog:
-    """Logs the selection pass with the time left, at most every few seconds."""
+    """Logs the selection pass with the time left, at most every few seconds.
 
-    def __init__(self, num_batches: int, *, every_seconds: float = 10) -> None:
+    num_batches: of all ranks together; the other ranks are taken to be as far as this one.
+    """
+
+    def __init__(self, num_batches: int, *, num_ranks: int = 1, every_seconds: float = 10) -> None:
         self.num_batches = num_batches
+        self.num_ranks = num_ranks
         self.every_seconds = every_seconds
         self.start = self.last = time.monotonic()
 
     def __call__(self, done: int, loss: float) -> None:
         now = time.monotonic()
+        done = min(done * self.num_ranks, self.num_batches)
         if now - self.last < self.every_seconds and done != self.num_batches:
             return
         self.last = now
@@ -119,17 +140,22 @@ class ProgressLog:
 def selection_data(
     model: Any, dataset: Dataset, settings: SelectionPass, *, seed: int
 ) -> TrainingData:
-    """What a method needs to look at the training images through `model.embed`."""
+    """What a method needs to look at this rank's share of the images through `model.embed`."""
     if not hasattr(model, 'embed'):
         raise ValueError(
             f'{type(model).__name__} has no method embed(inputs, data_samples), which the '
             'contrastive selection needs; use a model of gps_seg, or a method without data'
         )
-    batches = ContrastiveBatches(dataset, settings, seed=seed)
+    rank, num_ranks = get_dist_info()
+    # With MMEngine's `diff_rank_seed` every rank has a seed of its own.
+    seeds = [seed]
+    broadcast_object_list(seeds)
+    batches = ContrastiveBatches(dataset, settings, seed=seeds[0], rank=rank, num_ranks=num_ranks)
 
     def embed(micro_batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
         # Only now to floats on the device: the memory stays that of one micro-batch.
         data = model.data_preprocessor(micro_batch, False)
         return model.embed(data['inputs'], data['data_samples'])
 
-    return TrainingData(batches, embed, ProgressLog(len(batches)))
+    progress = ProgressLog(batches.num_on_all_ranks, num_ranks=num_ranks)
+    return TrainingData(batches, embed, progress, reduce=sum_over_ranks)

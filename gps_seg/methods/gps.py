@@ -35,6 +35,7 @@ class GPS:
             data.embed,
             temperature=self.temperature,
             progress=data.progress,
+            reduce=data.reduce,
         )
         return neuron(scores, k=self.k).described(
             criterion='supcon_gradient', temperature=self.temperature

@@ -1,6 +1,6 @@
 """What every fine-tuning method offers to the hook that runs it."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
@@ -16,11 +16,13 @@ class TrainingData:
     batches: contrastive batches, each a sequence of micro-batches of the caller's own kind.
     embed: micro-batch -> embeddings (n, D), labels (n,) int64.
     progress: called with the number of batches done and the batch's loss.
+    reduce: sums tensors over the ranks in place, where several share the batches.
     """
 
     batches: Iterable[Sequence[Any]]
     embed: Callable[[Any], tuple[Tensor, Tensor]]
     progress: Callable[[int, float], None] | None = None
+    reduce: Callable[[Mapping[str, Tensor]], None] | None = None
 
 
 class Method(Protocol):

@@ -1,6 +1,6 @@
 """Scores from gradients over the training images."""
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -18,12 +18,14 @@ def supcon_gradient(
     *,
     temperature: float = 0.07,
     progress: Callable[[int, float], None] | None = None,
+    reduce: Callable[[Mapping[str, Tensor]], None] | None = None,
 ) -> Scores:
     """Size of the summed gradient of the contrastive loss, as in GPS (arXiv:2312.10136, eq. 1).
 
     batches: contrastive batches, each a sequence of micro-batches; the memory is that of one
     micro-batch, whatever the size of the contrastive batch. embed: micro-batch -> embeddings
     (n, D), labels (n,). progress: called with the number of batches done and the batch's loss.
+    reduce: called once with the summed gradients, to sum them over ranks in place.
 
     Signed gradients are summed over the batches and the size is taken at the end, as published. The
     model runs in eval mode and is left as found, gradients and random state included.
@@ -39,24 +41,17 @@ def supcon_gradient(
             loss = supcon_backward(batch, embed, temperature=temperature)
             if progress is not None:
                 progress(done, loss)
-        gradients = {
-            weight.name: weight.parameter.grad.abs()
+        sums = {
+            weight.name: torch.zeros_like(weight.parameter)
+            if weight.parameter.grad is None
+            else weight.parameter.grad
             for weight in weights
-            if weight.parameter.grad is not None
         }
-    if not gradients:
+    if reduce is not None:
+        reduce(sums)
+    if not any(bool(total.any()) for total in sums.values()):
         raise ValueError(
             'the selection pass produced no gradient: it saw no images, or no batch in which two '
             'embeddings share a class; use a larger contrastive batch'
         )
-    return Scores.of(weights, _complete(gradients, weights))
-
-
-def _complete(
-    gradients: dict[str, Tensor], weights: Collection[SelectableWeight]
-) -> dict[str, Tensor]:
-    # A weight that the embedding does not depend on scores zero everywhere.
-    return {
-        weight.name: gradients.get(weight.name, torch.zeros_like(weight.parameter))
-        for weight in weights
-    }
+    return Scores.of(weights, {name: total.detach().abs() for name, total in sums.items()})
