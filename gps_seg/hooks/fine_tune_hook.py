@@ -28,6 +28,7 @@ from gps_seg.sparse import (
     sparse_weights,
     trainable_summary,
 )
+from gps_seg.sparse.pull import LOSS_NAME
 
 
 def stock_model(runner: Runner) -> Any:
@@ -166,7 +167,10 @@ class FineTuneHook(Hook):
 
         def loss() -> Tensor:
             data = model.data_preprocessor(pseudo_collate([sample]), True)
-            return model.parse_losses(model(**data, mode='loss'))[0]
+            losses = model(**data, mode='loss')
+            # A pull gives every trained parameter a gradient, which would hide the silent ones.
+            losses.pop(LOSS_NAME, None)
+            return model.parse_losses(losses)[0]
 
         with undisturbed(model):
             model.train()

@@ -124,23 +124,26 @@ class ProgressLog:
         self.every_seconds = every_seconds
         self.start = self.last = time.monotonic()
 
-    def __call__(self, done: int, loss: float) -> None:
+    def __call__(self, done: int, loss: float | None) -> None:
         now = time.monotonic()
         done = min(done * self.num_ranks, self.num_batches)
         if now - self.last < self.every_seconds and done != self.num_batches:
             return
         self.last = now
         left = (now - self.start) / done * (self.num_batches - done)
+        shown = '' if loss is None else f'loss: {loss:.4f}  '
         MMLogger.get_current_instance().info(
-            f'Selection [{done}/{self.num_batches} batches]  contrastive loss: {loss:.4f}  '
-            f'time left: {left:.0f} s'
+            f'Selection [{done}/{self.num_batches} batches]  {shown}time left: {left:.0f} s'
         )
 
 
 def selection_data(
     model: Any, dataset: Dataset, settings: SelectionPass, *, seed: int
 ) -> TrainingData:
-    """What a method needs to look at this rank's share of the images through `model.embed`."""
+    """What a method needs to look at this rank's share of the training images.
+
+    Through `model.embed`, and through the model's own losses.
+    """
     if not hasattr(model, 'embed'):
         raise ValueError(
             f'{type(model).__name__} has no method embed(inputs, data_samples), which the '
@@ -157,5 +160,10 @@ def selection_data(
         data = model.data_preprocessor(micro_batch, False)
         return model.embed(data['inputs'], data['data_samples'])
 
+    def loss(micro_batch: dict[str, Any]) -> Tensor:
+        # Preprocessed as in training, where images and masks may be padded together.
+        data = model.data_preprocessor(micro_batch, True)
+        return model.parse_losses(model(**data, mode='loss'))[0]
+
     progress = ProgressLog(batches.num_on_all_ranks, num_ranks=num_ranks)
-    return TrainingData(batches, embed, progress, reduce=sum_over_ranks)
+    return TrainingData(batches, embed, loss, progress, reduce=sum_over_ranks)

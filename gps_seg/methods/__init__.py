@@ -3,17 +3,28 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from gps_seg.methods.fps import FPS
 from gps_seg.methods.gps import GPS
+from gps_seg.methods.grft import GRFT
+from gps_seg.methods.magnitude import Magnitude
 from gps_seg.methods.method import Method, TrainingData
+from gps_seg.methods.parts import part_names
+from gps_seg.methods.plain import select
 from gps_seg.methods.random import Random
+from gps_seg.methods.selective import Select
+from gps_seg.methods.where import Where
 from gps_seg.methods.whole import Bias, Full, Linear
 
 METHODS: dict[str, Callable[..., Method]] = {
     'Bias': Bias,
+    'FPS': FPS,
     'Full': Full,
     'GPS': GPS,
+    'GRFT': GRFT,
     'Linear': Linear,
+    'Magnitude': Magnitude,
     'Random': Random,
+    'Select': Select,
 }
 
 
@@ -32,4 +43,13 @@ def build_method(config: Mapping[str, Any]) -> Method:
         raise ValueError(f'the method {name} cannot take {settings}: {error}') from error
 
 
-__all__ = ['METHODS', 'Method', 'TrainingData', 'build_method']
+__all__ = [
+    'METHODS',
+    'Method',
+    'Select',
+    'TrainingData',
+    'Where',
+    'build_method',
+    'part_names',
+    'select',
+]

@@ -6,8 +6,8 @@ from typing import ClassVar
 from torch import nn
 
 from gps_seg.methods.method import TrainingData
-from gps_seg.methods.selective import check_k, train_selected, weights_to_select
-from gps_seg.selection import Selection, neuron, supcon_gradient
+from gps_seg.methods.selective import Select
+from gps_seg.selection import Selection
 
 
 @dataclass(frozen=True)
@@ -22,24 +22,13 @@ class GPS:
     needs_data: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        check_k(self.k)
-        if self.temperature <= 0:
-            raise ValueError(f'temperature must be above 0, got {self.temperature}')
+        self.core()
+
+    def core(self) -> Select:
+        return Select(criterion='supcon_gradient', k=self.k, temperature=self.temperature)
 
     def select(self, model: nn.Module, data: TrainingData | None) -> Selection:
-        assert data is not None
-        scores = supcon_gradient(
-            model,
-            weights_to_select(model),
-            data.batches,
-            data.embed,
-            temperature=self.temperature,
-            progress=data.progress,
-            reduce=data.reduce,
-        )
-        return neuron(scores, k=self.k).described(
-            criterion='supcon_gradient', temperature=self.temperature
-        )
+        return self.core().select(model, data)
 
     def convert(self, model: nn.Module, selection: Selection) -> None:
-        train_selected(model, selection)
+        self.core().convert(model, selection)

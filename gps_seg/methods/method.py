@@ -1,11 +1,12 @@
 """What every fine-tuning method offers to the hook that runs it."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Any, Protocol
 
 from torch import Tensor, nn
 
+from gps_seg.selection.passes import Progress, Reduce, Stop
 from gps_seg.selection.selection import Selection
 
 
@@ -15,14 +16,18 @@ class TrainingData:
 
     batches: contrastive batches, each a sequence of micro-batches of the caller's own kind.
     embed: micro-batch -> embeddings (n, D), labels (n,) int64.
-    progress: called with the number of batches done and the batch's loss.
-    reduce: sums tensors over the ranks in place, where several share the batches.
+    loss: micro-batch -> the model's own training loss, a scalar; None where it has none to offer.
+    progress: called with the number of batches done and the batch's loss (None without one).
+    reduce: sums accumulated tensors over ranks, in place. stop: told after each batch how to make
+        the scores so far; the pass ends where it returns True. See `gps_seg.selection.passes`.
     """
 
     batches: Iterable[Sequence[Any]]
     embed: Callable[[Any], tuple[Tensor, Tensor]]
-    progress: Callable[[int, float], None] | None = None
-    reduce: Callable[[Mapping[str, Tensor]], None] | None = None
+    loss: Callable[[Any], Tensor] | None = None
+    progress: Progress | None = None
+    reduce: Reduce | None = None
+    stop: Stop | None = None
 
 
 class Method(Protocol):
@@ -31,7 +36,8 @@ class Method(Protocol):
     needs_data: whether `select` looks at training images.
     """
 
-    needs_data: ClassVar[bool]
+    @property
+    def needs_data(self) -> bool: ...
 
     def select(self, model: nn.Module, data: TrainingData | None) -> Selection:
         """Choose entries of the model's weights; the model is left as found.

@@ -2,10 +2,12 @@
 
 A model may say what its parts are: `backbone_modules`, the names of the modules that are tuned
 sparsely; `head_modules`, those that every method trains whole; `fresh_names`, the tensors that no
-weight file filled. A model that says nothing is all backbone.
+weight file filled. Of a timm model the classifier is the head. A model that says nothing is all
+backbone.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
+from fnmatch import fnmatchcase
 
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
@@ -14,7 +16,8 @@ from gps_seg.selection.scores import SelectableWeight, selectable_weights
 
 NORMS = (_NormBase, nn.LayerNorm, nn.GroupNorm, nn.LocalResponseNorm, nn.RMSNorm)
 # LayerScale of timm and MMPretrain; Swin's table of relative positions.
-SCALES_AND_TABLES = ('gamma', 'gamma_1', 'gamma_2', 'relative_position_bias_table')
+SCALES = ('gamma', 'gamma_1', 'gamma_2')
+TABLES = ('relative_position_bias_table',)
 
 
 def _under(name: str, modules: Sequence[str]) -> bool:
@@ -23,7 +26,11 @@ def _under(name: str, modules: Sequence[str]) -> bool:
 
 def head_names(model: nn.Module) -> set[str]:
     """Names of the parameters of the head."""
-    heads = getattr(model, 'head_modules', ())
+    heads = getattr(model, 'head_modules', None)
+    if heads is None:
+        about = getattr(model, 'pretrained_cfg', None) or {}  # timm's description of its models
+        heads = about.get('classifier') or ()
+    heads = (heads,) if isinstance(heads, str) else heads
     return {name for name, _ in model.named_parameters() if _under(name, heads)}
 
 
@@ -64,7 +71,60 @@ def backbone_biases(model: nn.Module) -> set[str]:
     return found
 
 
-def scales_and_tables(model: nn.Module) -> set[str]:
-    """Names of the LayerScale vectors and relative-position tables of the backbone."""
+def scales(model: nn.Module) -> set[str]:
+    """Names of the LayerScale vectors of the backbone."""
+    return {name for name in backbone_names(model) if name.rpartition('.')[2] in SCALES}
+
+
+def tables(model: nn.Module) -> set[str]:
+    """Names of the tables of relative positions of the backbone."""
+    return {name for name in backbone_names(model) if name.rpartition('.')[2] in TABLES}
+
+
+def norms(model: nn.Module) -> set[str]:
+    """Names of the weights and biases of the backbone's normalisation layers."""
     names = backbone_names(model)
-    return {name for name in names if name.rpartition('.')[2] in SCALES_AND_TABLES}
+    return {
+        f'{path}.{name}' if path else name
+        for path, module in model.named_modules()
+        if isinstance(module, NORMS) or 'norm' in path.rpartition('.')[2]
+        for name, _ in module.named_parameters(recurse=False)
+        if (f'{path}.{name}' if path else name) in names
+    }
+
+
+PARTS: dict[str, Callable[[nn.Module], set[str]]] = {
+    'biases': backbone_biases,
+    'scales': scales,
+    'tables': tables,
+    'norms': norms,
+    'heads': head_names,
+}
+# What GPS trains besides its selection (arXiv:2312.10136, section 3.3).
+USUAL_PARTS = ('biases', 'scales', 'tables', 'heads')
+
+
+def part_names(model: nn.Module, parts: Sequence[str] = USUAL_PARTS) -> set[str]:
+    """Names of the parameters of some parts of a model, and of those that no file filled.
+
+    parts: keys of PARTS, and patterns of parameter names ('*.norm?.weight', 'pos_embed').
+    Raises ValueError for a pattern that no parameter matches.
+    """
+    found = fresh_names(model)
+    for part in parts:
+        if part in PARTS:
+            found |= PARTS[part](model)
+        else:
+            found |= matching([name for name, _ in model.named_parameters()], part)
+    return found
+
+
+def matching(names: Collection[str], pattern: str) -> set[str]:
+    """The names that a pattern (of `fnmatch`) fits. Raises ValueError where there are none."""
+    found = {name for name in names if fnmatchcase(name, pattern)}
+    if not found:
+        raise ValueError(
+            f'no name fits the pattern {pattern!r}; the names begin with '
+            f'{", ".join(list(names)[:3])}'
+        )
+    return found

@@ -6,8 +6,8 @@ from typing import ClassVar
 from torch import nn
 
 from gps_seg.methods.method import TrainingData
-from gps_seg.methods.selective import check_k, train_selected, weights_to_select
-from gps_seg.selection import Selection, neuron, random
+from gps_seg.methods.selective import Select
+from gps_seg.selection import Selection
 
 
 @dataclass(frozen=True)
@@ -19,11 +19,13 @@ class Random:
     needs_data: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        check_k(self.k)
+        self.core()
+
+    def core(self) -> Select:
+        return Select(criterion='random', k=self.k, seed=self.seed)
 
     def select(self, model: nn.Module, data: TrainingData | None) -> Selection:
-        scores = random(weights_to_select(model), seed=self.seed)
-        return neuron(scores, k=self.k).described(criterion='random', seed=self.seed)
+        return self.core().select(model, data)
 
     def convert(self, model: nn.Module, selection: Selection) -> None:
-        train_selected(model, selection)
+        self.core().convert(model, selection)

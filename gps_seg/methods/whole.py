@@ -6,8 +6,7 @@ from typing import ClassVar
 from torch import nn
 
 from gps_seg.methods.method import TrainingData
-from gps_seg.methods.parts import fresh_names, head_names
-from gps_seg.methods.selective import train_selected
+from gps_seg.methods.parts import part_names
 from gps_seg.selection import Selection
 from gps_seg.sparse import make_sparse
 
@@ -24,7 +23,7 @@ class Linear:
         return NOTHING_SELECTED
 
     def convert(self, model: nn.Module, selection: Selection) -> None:
-        make_sparse(model, selection, whole=head_names(model) | fresh_names(model))
+        make_sparse(model, selection, whole=part_names(model, ['heads']))
 
 
 @dataclass(frozen=True)
@@ -37,7 +36,7 @@ class Bias:
         return NOTHING_SELECTED
 
     def convert(self, model: nn.Module, selection: Selection) -> None:
-        train_selected(model, selection)
+        make_sparse(model, selection, whole=part_names(model))
 
 
 @dataclass(frozen=True)

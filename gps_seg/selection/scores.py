@@ -16,14 +16,22 @@ class SelectableWeight:
     """A weight of a layer that maps inputs to neurons.
 
     transposed_groups: as in `Entries`: the groups of a transposed convolution, 0 otherwise.
+    table: whether this is no weight of a layer but an embedding or a table: each vector of its last
+        dimension is then a row.
+    blocks: how many equal blocks of neurons see inputs of their own: the groups of a convolution, 3
+        for the queries, keys and values of an attention's in-projection.
     """
 
     name: str
     parameter: nn.Parameter
     transposed_groups: int = 0
+    table: bool = False
+    blocks: int = 1
 
     def matrix(self, values: Tensor) -> Tensor:
         """See a tensor of the weight's shape as (neurons, inputs)."""
+        if self.table:
+            return values.flatten(0, -2)
         return neuron_matrix(values, self.transposed_groups)
 
 
@@ -50,14 +58,22 @@ def selectable_weights(
 
 def _weights_of(path: str, module: nn.Module) -> Iterator[SelectableWeight]:
     prefix = f'{path}.' if path else ''
-    if isinstance(module, nn.Linear | _ConvNd):
-        groups = module.groups if isinstance(module, _ConvTransposeNd) else 0
-        yield SelectableWeight(f'{prefix}weight', module.get_parameter('weight'), groups)
+    if isinstance(module, nn.Linear):
+        yield SelectableWeight(f'{prefix}weight', module.get_parameter('weight'))
+    elif isinstance(module, _ConvNd):
+        transposed = module.groups if isinstance(module, _ConvTransposeNd) else 0
+        yield SelectableWeight(
+            f'{prefix}weight',
+            module.get_parameter('weight'),
+            transposed_groups=transposed,
+            blocks=module.groups,
+        )
     elif isinstance(module, nn.MultiheadAttention):
         for name in ('in_proj_weight', 'q_proj_weight', 'k_proj_weight', 'v_proj_weight'):
             parameter = module._parameters.get(name)
             if parameter is not None:
-                yield SelectableWeight(f'{prefix}{name}', parameter)
+                blocks = 3 if name == 'in_proj_weight' else 1
+                yield SelectableWeight(f'{prefix}{name}', parameter, blocks=blocks)
 
 
 @dataclass(frozen=True, eq=False)

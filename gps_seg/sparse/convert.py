@@ -17,6 +17,7 @@ from gps_seg.sparse.layers import (
     restore_layer,
     write_back_weight,
 )
+from gps_seg.sparse.pull import detach_pull
 
 
 def make_sparse(
@@ -51,6 +52,7 @@ def make_sparse(
 
 def restore(model: nn.Module) -> nn.Module:
     """Undo `make_sparse`: stock layers again, gradients required as before, tuned values kept."""
+    detach_pull(model)
     for module in list(model.modules()):
         if isinstance(module, SparseLayer):
             restore_layer(module)

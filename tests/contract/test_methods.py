@@ -22,10 +22,14 @@ from tests.toys import ToyNet, toy_batch
 
 SETTINGS: dict[str, dict[str, Any]] = {
     'Bias': {},
+    'FPS': {'k': 2},
     'Full': {},
     'GPS': {'k': 2},
+    'GRFT': {'k': 2, 'pull': 0.1},
     'Linear': {},
+    'Magnitude': {'k': 2},
     'Random': {'k': 2, 'seed': 5},
+    'Select': {'criterion': 'task_gradient', 'granularity': 'net', 'fraction': 0.1},
 }
 
 
@@ -114,7 +118,10 @@ def training_data(family: Family, model: nn.Module) -> TrainingData:
     def embed(batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         return family.embed(model, batch[0]), batch[1]
 
-    return TrainingData([views], embed)
+    def loss(batch: tuple[Tensor, Tensor]) -> Tensor:
+        return family.loss(model, batch[0])
+
+    return TrainingData([views], embed, loss)
 
 
 def prepared(method: str, family: Family) -> tuple[nn.Module, Selection]:

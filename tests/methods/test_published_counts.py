@@ -11,7 +11,7 @@ from torch import nn
 
 import gps_seg.models  # noqa: F401  registers SAMSegmentor
 from gps_seg.methods import METHODS, build_method
-from gps_seg.methods.parts import backbone_biases, backbone_weights, scales_and_tables
+from gps_seg.methods.parts import backbone_biases, backbone_weights, scales, tables
 from gps_seg.sparse import trainable_summary
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
@@ -50,7 +50,7 @@ def test_parts_of_a_backbone_have_the_published_sizes(
     weights = backbone_weights(model)
     assert sum(len(weight.matrix(weight.parameter)) for weight in weights) == rows
     assert count(model, backbone_biases(model)) == biases
-    assert count(model, scales_and_tables(model)) == others
+    assert count(model, scales(model) | tables(model)) == others
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,30 @@
+"""The control that looks at no images."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import nn
+
+from gps_seg.methods.method import TrainingData
+from gps_seg.methods.selective import Select
+from gps_seg.selection import Selection
+
+
+@dataclass(frozen=True)
+class Magnitude:
+    """The k largest weights of every neuron; everything else as in GPS."""
+
+    k: int = 1
+    needs_data: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        self.core()
+
+    def core(self) -> Select:
+        return Select(criterion='magnitude', k=self.k)
+
+    def select(self, model: nn.Module, data: TrainingData | None) -> Selection:
+        return self.core().select(model, data)
+
+    def convert(self, model: nn.Module, selection: Selection) -> None:
+        self.core().convert(model, selection)
