@@ -81,7 +81,6 @@ def name_places(launcher: str) -> None:
     if launcher != 'slurm' or not torch.cuda.is_available():
         # With GPUs, MMEngine finds Slurm's first node by itself.
         needed.append('MASTER_ADDR')
-        os.environ.setdefault('MASTER_PORT', '29500')
     missing = [name for name in needed if name not in os.environ]
     if missing:
         raise ValueError(
@@ -89,6 +88,7 @@ def name_places(launcher: str) -> None:
             'processes; use tools/dist_train.sh CONFIG GPUS, torchrun, srun or mpirun (with '
             'MASTER_ADDR set to the first machine)'
         )
+    os.environ.setdefault('MASTER_PORT', '29500')
 
 
 def check_gpu(local_rank: int, num_gpus: int) -> None:

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 import torch
 
+from gps_seg.hooks.delta_checkpoint_hook import fine_tune_hook
+from gps_seg.selection import Selection
 from tests.end_to_end.train_on_ranks import rank_config
 from tests.ranks import run_on_ranks
 from tests.toy_runs import run, toy_config
@@ -41,18 +43,29 @@ def test_two_ranks_agree_bit_for_bit_and_with_one_process(
 ) -> None:
     config = rank_config(folder, f'one_{key}', batch_size=2)
     config.optim_wrapper.accumulative_counts = counts
-    alone = run(config).model.state_dict()
+    runner = run(config)
+    alone = runner.model.state_dict()
     base = torch.load(folder / 'base.pth', weights_only=True)
     assert ranks[0][key].keys() == alone.keys()
     for name, tensor in ranks[0][key].items():
         assert torch.equal(tensor, ranks[1][key][name]), name
         moved = (alone[name] - base[name]).norm()
         assert (tensor - alone[name]).norm() <= 1e-3 * moved + 1e-6, name
+    # In fp32 the order of the sum over batches may decide between entries that all but tie.
+    selections = [Selection.load(folder / 'ranks' / 'selection.safetensors')]
+    selections.append(fine_tune_hook(runner).selection)
+    assert selections[0].overlap(selections[1]) > 0.999
     if key == 'state':
         runs = (folder / work_dir / 'metrics.json' for work_dir in ('one_state', 'ranks'))
         metrics = [json.loads(path.read_text()) for path in runs]
         assert metrics[0].keys() == metrics[1].keys()
         assert abs(metrics[0]['mDice'] - metrics[1]['mDice']) < 0.5
+
+
+def test_the_ranks_hold_the_same_selection(ranks: list[dict[str, Any]]) -> None:
+    first, second = (rank['selection'] for rank in ranks)
+    assert first.keys() == second.keys()
+    assert all(torch.equal(first[name], second[name]) for name in first)
 
 
 def test_only_what_is_trained_is_reduced(folder: Path, ranks: list[dict[str, Any]]) -> None:

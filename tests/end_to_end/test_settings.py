@@ -158,12 +158,13 @@ def test_activation_checkpointing_trains_the_same_weights(tmp_path: Path) -> Non
 
 @pytest.mark.filterwarnings('ignore')  # of torch's compiler, about its own future
 def test_a_compiled_training_step_trains_the_same_weights(tmp_path: Path) -> None:
-    plain = run(quick_config(tmp_path, 'plain'))
-    config = quick_config(tmp_path, 'compiled', compile=dict(backend='aot_eager'))
-    compiled = run(config)
-    assert 'compiled' in (next((tmp_path / 'compiled').glob('*/*.log'))).read_text()
+    epoch = dict(train_cfg=dict(max_epochs=1))
+    plain = run(quick_config(tmp_path, 'plain', **epoch))
+    # The compiler's front end alone: what its back ends make of the graphs is theirs to test.
+    compiled = run(quick_config(tmp_path, 'compiled', compile=dict(backend='eager'), **epoch))
+    assert '"compiled"' in next((tmp_path / 'compiled').glob('*/*.log')).read_text()
     states = [stock_model(runner).state_dict() for runner in (plain, compiled)]
-    assert_close(*states, base=tmp_path / 'base.pth', share=0.02)
+    assert_close(*states, base=tmp_path / 'base.pth', share=1e-3)
 
 
 def test_mixed_precision_on_the_cpu_keeps_full_precision_values(tmp_path: Path) -> None:

@@ -2,13 +2,16 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import Tensor, distributed
+from torch import Tensor, distributed, nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from gps_seg.hooks.ranks import sum_over_ranks
+from gps_seg.hooks.ranks import check_not_sharded, sum_over_ranks
 from gps_seg.selection import Scores, selectable_weights, supcon_gradient
 from tests.toys import ToyNet, toy_batch
 
@@ -51,15 +54,27 @@ def rank_tensors(rank: int) -> dict[str, Tensor]:
     return tensors if rank == 0 else dict(reversed(tensors.items()))
 
 
+def refusal_of_a_sharded_model() -> str:
+    """What the hook says of a model that torch has sharded over the ranks."""
+    mesh = init_device_mesh('cpu', (distributed.get_world_size(),))
+    model = fully_shard(nn.Linear(4, 4), mesh=mesh)
+    try:
+        check_not_sharded(model)
+    except ValueError as error:
+        return str(error)
+    return ''
+
+
 if __name__ == '__main__':
     torch.set_num_threads(1)
     distributed.init_process_group('gloo')
     rank, num_ranks = distributed.get_rank(), distributed.get_world_size()
     tensors = rank_tensors(rank)
     sum_over_ranks(tensors)
-    results = {'sums': tensors}
+    results: dict[str, Any] = {'sums': tensors}
     for num_batches in (1, 2, 5):
         scores = toy_scores(num_batches, rank=rank, num_ranks=num_ranks)
         results[f'{num_batches} batches'] = dict(scores)
+    results['sharded'] = refusal_of_a_sharded_model()
     torch.save(results, Path(sys.argv[1]) / f'rank{rank}.pth')
     distributed.destroy_process_group()

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from gps_seg.hooks.ranks import sum_over_ranks
+from gps_seg.hooks.ranks import check_not_sharded, sum_over_ranks
 from gps_seg.selection import Scores, neuron
 from tests.hooks.select_on_ranks import rank_tensors, toy_scores
 from tests.ranks import run_on_ranks
@@ -56,3 +56,9 @@ def test_one_process_sums_over_itself() -> None:
     tensors = rank_tensors(1)
     sum_over_ranks(tensors)
     assert all(torch.equal(tensors[name], tensor) for name, tensor in rank_tensors(1).items())
+
+
+def test_a_sharded_model_is_refused(ranks: list[dict[str, Any]]) -> None:
+    for rank in ranks:
+        assert 'a sharded model (FSDP) cannot be tuned sparsely' in rank['sharded']
+    check_not_sharded(torch.nn.Linear(4, 4))
