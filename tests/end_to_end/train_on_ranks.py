@@ -44,7 +44,9 @@ class CountReduced(Hook):
 
     def reduce(self, state: None, bucket: GradBucket) -> Future[Tensor]:
         self.steps[-1] += bucket.buffer().numel()
-        return allreduce_hook(distributed.group.WORLD, bucket)
+        group = distributed.group.WORLD
+        assert group is not None
+        return allreduce_hook(group, bucket)
 
 
 class SpoilLoss(Hook):

@@ -57,7 +57,8 @@ def rank_tensors(rank: int) -> dict[str, Tensor]:
 def refusal_of_a_sharded_model() -> str:
     """What the hook says of a model that torch has sharded over the ranks."""
     mesh = init_device_mesh('cpu', (distributed.get_world_size(),))
-    model = fully_shard(nn.Linear(4, 4), mesh=mesh)
+    model = nn.Linear(4, 4)
+    fully_shard(model, mesh=mesh)
     try:
         check_not_sharded(model)
     except ValueError as error:
