@@ -2,6 +2,7 @@
 
 from gps_seg.models.architectures import ARCHITECTURES, Architecture
 from gps_seg.models.losses import BCESoftIoULoss, MonaiDiceFocalLoss, MonaiDiceLoss
+from gps_seg.models.mmseg import TunableEncoderDecoder
 from gps_seg.models.sam_segmentor import SAMSegmentor
 
 __all__ = [
@@ -11,4 +12,5 @@ __all__ = [
     'MonaiDiceFocalLoss',
     'MonaiDiceLoss',
     'SAMSegmentor',
+    'TunableEncoderDecoder',
 ]

@@ -1,4 +1,4 @@
-"""Loading weight files into SAM: every tensor from the file, or named as fresh, or an error."""
+"""Loading weight files into models: every tensor from the file, or named as fresh, or an error."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase

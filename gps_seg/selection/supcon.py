@@ -20,7 +20,8 @@ def supcon_loss(embeddings: Tensor, labels: Tensor, *, temperature: float = 0.07
     >>> supcon_loss(torch.eye(2), torch.tensor([0, 1]))
     tensor(0.)
     """
-    normalised = F.normalize(embeddings.float(), dim=1)
+    embeddings = embeddings.to(torch.promote_types(embeddings.dtype, torch.float32))
+    normalised = F.normalize(embeddings, dim=1)
     logits = normalised @ normalised.T / temperature
     itself = torch.eye(len(labels), dtype=torch.bool, device=labels.device)
     log_probabilities = logits - logits.masked_fill(itself, -torch.inf).logsumexp(1, keepdim=True)
@@ -28,7 +29,7 @@ def supcon_loss(embeddings: Tensor, labels: Tensor, *, temperature: float = 0.07
     num_positives = positives.sum(1)
     anchors = num_positives > 0
     if not anchors.any():
-        return embeddings.float().sum() * 0
+        return embeddings.sum() * 0
     attraction = log_probabilities.masked_fill(~positives, 0).sum(1)[anchors]
     return -(attraction / num_positives[anchors]).mean()
 

@@ -1,0 +1,121 @@
+"""Small models of every family, and what the core needs of each."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import timm
+import torch
+import torch.nn.functional as F
+from mmseg.registry import MODELS
+from torch import Tensor, nn
+
+import gps_seg.models  # noqa: F401  registers SAMSegmentor
+from gps_seg.methods import TrainingData
+from tests.toy_runs import toy_model
+from tests.toy_segformer import segformer
+from tests.toys import ToyNet, toy_batch
+
+
+@dataclass(frozen=True)
+class Family:
+    """A model, what it is differentiated through, and what it embeds."""
+
+    build: Callable[[], nn.Module]
+    images: Tensor
+    loss: Callable[[Any, Tensor], Tensor]
+    embed: Callable[[Any, Tensor], Tensor]
+
+
+def classifier(name: str, **options: Any) -> Callable[[], nn.Module]:
+    def build() -> nn.Module:
+        model = timm.create_model(name, num_classes=4, **options)
+        model.head_modules = ('head',)
+        return model
+
+    return build
+
+
+def sam() -> nn.Module:
+    model = MODELS.build({**toy_model(), 'checkpoint': None})
+    # As if a file had filled all but the neck.
+    model.fresh_names = frozenset(n for n in model.fresh_names if '.neck.' in n)
+    return model
+
+
+def tunable_segformer() -> nn.Module:
+    model = segformer()
+    # As if a file had filled the backbone.
+    model.fresh_names = frozenset(n for n in model.state_dict() if n.startswith('decode_head.'))
+    return model
+
+
+def timm_family(build: Callable[[], nn.Module], size: int) -> Family:
+    return Family(
+        build,
+        torch.randn(4, 3, size, size, generator=torch.Generator().manual_seed(0)),
+        lambda model, images: F.cross_entropy(model(images), torch.arange(4)),
+        lambda model, images: model.forward_head(model.forward_features(images), pre_logits=True),
+    )
+
+
+FAMILIES = {
+    'toy': Family(
+        ToyNet,
+        toy_batch(4)[0],
+        lambda model, images: F.cross_entropy(model(images), torch.arange(4) % 3),
+        lambda model, images: model.features(images),
+    ),
+    'vit': timm_family(
+        classifier('vit_tiny_patch16_224', img_size=32, patch_size=8, depth=2, init_values=1e-1),
+        32,
+    ),
+    'swin': timm_family(
+        classifier(
+            'swin_tiny_patch4_window7_224',
+            img_size=32,
+            window_size=4,
+            depths=(1, 1, 2, 1),
+            embed_dim=12,
+        ),
+        32,
+    ),
+    'swin v2, which reads its qkv weight itself': timm_family(
+        classifier(
+            'swinv2_tiny_window8_256',
+            img_size=32,
+            window_size=4,
+            depths=(1, 1, 1, 1),
+            embed_dim=12,
+        ),
+        32,
+    ),
+    'convnext': timm_family(
+        classifier('convnext_atto', depths=(1, 1, 1, 1), dims=(8, 16, 16, 24)), 64
+    ),
+    'segformer': Family(
+        tunable_segformer,
+        torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0)),
+        lambda model, images: model(images, mode='tensor').square().mean(),
+        lambda model, images: model.extract_feat(images)[-1].mean((2, 3)),
+    ),
+    'sam': Family(
+        sam,
+        torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0)),
+        lambda model, images: model(images).square().mean(),
+        lambda model, images: model.image_encoder(images).mean((2, 3)),
+    ),
+}
+
+
+def training_data(family: Family, model: nn.Module) -> TrainingData:
+    labels = torch.arange(len(family.images)) % 2
+    views = [(family.images, labels), (family.images.flip(3), labels)]
+
+    def embed(batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        return family.embed(model, batch[0]), batch[1]
+
+    def loss(batch: tuple[Tensor, Tensor]) -> Tensor:
+        return family.loss(model, batch[0])
+
+    return TrainingData([views], embed, loss)
