@@ -13,6 +13,8 @@ USER_ERRORS = (
     IsADirectoryError,
     NotADirectoryError,
     PermissionError,
+    # Raised by nothing but FiniteHook: the training left the range of the numbers.
+    FloatingPointError,
 )
 
 Main = Callable[[Sequence[str] | None], int]

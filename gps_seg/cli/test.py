@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import torch
 from mmengine.config import Config, DictAction
+from mmengine.dist import is_main_process
 from mmengine.evaluator import Evaluator
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
@@ -20,6 +21,7 @@ from torch import nn
 
 from gps_seg.cli import quiet_imports  # noqa: F401  before whatever else imports MMSegmentation
 from gps_seg.cli.errors import one_line_errors
+from gps_seg.cli.processes import add_launcher, connect_processes
 from gps_seg.cli.train import load_config
 from gps_seg.delta import Delta
 from gps_seg.files import load_tensors, read_weights, write_content
@@ -102,6 +104,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument('--show-dir', type=Path, help='folder for pictures of truth and prediction')
     parser.add_argument('--json', type=Path, help='also write the metrics to this file')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE')
+    add_launcher(parser)
     return parser.parse_args(argv)
 
 
@@ -110,7 +113,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of `gps-seg test` and tools/test.py."""
     arguments = parse_arguments(argv)
     config = load_config(arguments.config, arguments.cfg_options)
+    if arguments.launcher != 'none':
+        connect_processes(config, arguments.launcher, local_rank=arguments.local_rank)
     metrics = test(config, arguments.weights, _Saver(arguments.out, arguments.show_dir))
+    if is_main_process():
+        report(metrics, arguments)
+    return 0
+
+
+def report(metrics: dict[str, float], arguments: argparse.Namespace) -> None:
+    """Print the metrics, and write them where the command line says so."""
     table = Table('metric', 'percent')
     for name, value in metrics.items():
         table.add_row(name, f'{value:.2f}')
@@ -118,4 +130,3 @@ def main(argv: Sequence[str] | None = None) -> int:
     Console().print(table)
     if arguments.json is not None:
         write_content(arguments.json, json.dumps(metrics, indent=2) + '\n')
-    return 0

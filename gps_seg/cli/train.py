@@ -1,16 +1,17 @@
 """`gps-seg train`: fine-tune a model by a config."""
 
 import argparse
-import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from mmengine.config import Config, DictAction
+from mmengine.dist import is_main_process
 
 from gps_seg.cli import quiet_imports  # noqa: F401  before whatever else imports MMSegmentation
 from gps_seg.cli.errors import one_line_errors
+from gps_seg.cli.processes import add_launcher, prepare_processes
 from gps_seg.cli.quiet_runner import QuietRunner
 
 RUN_FILES = ('last_checkpoint', 'delta.safetensors', 'best_delta.safetensors', 'metrics.json')
@@ -60,7 +61,7 @@ def prepare_config(arguments: argparse.Namespace) -> Config:
         own = bool(arguments.resume) and holds(work_dir, config.load_from)
         check_work_dir(work_dir, resume=own)
     if arguments.launcher != 'none':
-        prepare_processes(config)
+        prepare_processes(config, arguments.launcher, local_rank=arguments.local_rank)
     return config
 
 
@@ -83,26 +84,13 @@ def resume_from(config: Config, path: str) -> None:
 
 
 def use_mixed_precision(config: Config) -> None:
-    """Train in bf16 where the GPU has it, in scaled fp16 elsewhere; compact values stay fp32."""
+    """Compute in bf16 (CPU; GPUs that have it) or scaled fp16; compact values stay fp32."""
     if not torch.cuda.is_available():
-        raise ValueError('--amp needs a GPU; leave it out on the CPU')
+        config.optim_wrapper.type = 'AutocastOptimWrapper'
+        return
     config.optim_wrapper.type = 'AmpOptimWrapper'
     if torch.cuda.is_bf16_supported(including_emulation=False):
         config.optim_wrapper.update(dtype='bfloat16', loss_scale=1.0)
-
-
-def prepare_processes(config: Config) -> None:
-    """Let the launched processes of a machine without GPUs talk through gloo."""
-    if torch.cuda.is_available():
-        return
-    if not torch.distributed.is_initialized():
-        torch.distributed.init_process_group('gloo')
-    config.model_wrapper_cfg = dict(
-        type='MMDistributedDataParallel',
-        device_ids=None,
-        broadcast_buffers=False,
-        find_unused_parameters=config.get('find_unused_parameters', False),
-    )
 
 
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -117,7 +105,9 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         metavar='PATH',
         help="go on exactly from the work dir's last checkpoint, or from PATH",
     )
-    parser.add_argument('--amp', action='store_true', help='mixed precision (GPU)')
+    parser.add_argument(
+        '--amp', action='store_true', help='mixed precision: bf16, or fp16 where a GPU lacks it'
+    )
     parser.add_argument(
         '--dry-run',
         action='store_true',
@@ -130,11 +120,8 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         metavar='KEY=VALUE',
         help='override settings, e.g. train_cfg.max_epochs=5',
     )
-    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
-    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
-    arguments = parser.parse_args(argv)
-    os.environ.setdefault('LOCAL_RANK', str(arguments.local_rank))
-    return arguments
+    add_launcher(parser)
+    return parser.parse_args(argv)
 
 
 @one_line_errors
@@ -149,5 +136,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     start = time.monotonic()
     work_dir = train(config)
-    print(f'Done in {time.monotonic() - start:.0f} s. Results: {work_dir}')
+    if is_main_process():
+        print(f'Done in {time.monotonic() - start:.0f} s. Results: {work_dir}')
     return 0

@@ -5,9 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from mmengine.dataset import pseudo_collate
-from mmengine.dist import broadcast_object_list
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.optim import OptimWrapper, OptimWrapperDict
@@ -16,8 +14,10 @@ from mmseg.registry import HOOKS
 from torch import Tensor, nn
 
 from gps_seg.delta import fingerprint
+from gps_seg.hooks.activation_checkpointing import checkpoint_without_reentry
 from gps_seg.hooks.checkpoints import read_checkpoint
 from gps_seg.hooks.plan import described, load_plan
+from gps_seg.hooks.ranks import check_not_sharded, check_unused_are_expected, of_the_first_rank
 from gps_seg.hooks.resuming import resume_path
 from gps_seg.hooks.selecting import select_entries
 from gps_seg.hooks.selection_data import SelectionPass
@@ -38,18 +38,6 @@ from gps_seg.sparse.pull import LOSS_NAME
 def stock_model(runner: Runner) -> Any:
     """The runner's model without its distributed wrapper."""
     return runner.model.module if is_model_wrapper(runner.model) else runner.model
-
-
-def _of_the_first_rank(selection: Selection) -> Selection:
-    """One selection for all ranks: each made its own, and devices may round differently."""
-    tensors, entries = selection.tensors()
-    # As arrays: the unsigned integers of torch do not survive the pickling of a broadcast.
-    arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
-    shared = [(arrays, entries, dict(selection.provenance))]
-    broadcast_object_list(shared)
-    arrays, entries, provenance = shared[0]
-    tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
-    return Selection.from_tensors(tensors, entries, provenance)
 
 
 @HOOKS.register_module()
@@ -127,6 +115,7 @@ class FineTuneHook(Hook):
         return self.selection
 
     def _load_base(self, runner: Runner, model: Any) -> None:
+        check_not_sharded(runner.model)
         if runner._load_from and not runner._resume:
             raise ValueError(
                 f'load_from={runner._load_from!r} would replace the base after the selection; name '
@@ -160,7 +149,7 @@ class FineTuneHook(Hook):
         selection = select_entries(
             self.method, model, loader.dataset, settings, seed=runner.seed or 0, base=self.base
         )
-        self.selection = _of_the_first_rank(selection)
+        self.selection = of_the_first_rank(selection)
         self.seconds = time.monotonic() - start
 
     def _saved_selection(self, path: str) -> Selection:
@@ -185,6 +174,7 @@ class FineTuneHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         model = stock_model(runner)
+        checkpoint_without_reentry(model, runner.cfg.get('activation_checkpointing') or ())
         for name, layer, weight in sparse_weights(model):
             if name in self._precise_values:
                 values = layer._parameters[f'{weight}_values']
@@ -219,6 +209,7 @@ class FineTuneHook(Hook):
                 f'{num:,} of the trained parameters get no gradient and stay as they are '
                 f'({_shortened(report.silent)})'
             )
+            check_unused_are_expected(runner.model)
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         tensors, entries = self.selection.tensors()

@@ -27,16 +27,20 @@ class PassProgress(Protocol):
 
 
 class ProgressLog:
-    """Logs the selection pass with the time left, at most every few seconds."""
+    """Logs the selection pass with the time left, at most every few seconds.
 
-    def __init__(self, num_batches: int, *, every_seconds: float = 10) -> None:
+    num_batches: of all ranks together; the other ranks are taken to be as far as this one.
+    """
+
+    def __init__(self, num_batches: int, *, num_ranks: int = 1, every_seconds: float = 10) -> None:
         self.num_batches = num_batches
+        self.num_ranks = num_ranks
         self.every_seconds = every_seconds
         self.done = 0
         self.start = self.last = time.monotonic()
 
     def __call__(self, done: int, loss: float | None) -> None:
-        self.done = done
+        self.done = done = min(done * self.num_ranks, self.num_batches)
         now = time.monotonic()
         if now - self.last < self.every_seconds and done != self.num_batches:
             return
@@ -60,9 +64,11 @@ class ProgressLog:
 class ProgressBar(ProgressLog):
     """Shows a bar with the time left while the pass runs, and logs as few lines as needed."""
 
-    def __init__(self, num_batches: int, *, console: Console | None = None) -> None:
+    def __init__(
+        self, num_batches: int, *, num_ranks: int = 1, console: Console | None = None
+    ) -> None:
         # Only the last batch is logged: in between the bar tells more.
-        super().__init__(num_batches, every_seconds=float('inf'))
+        super().__init__(num_batches, num_ranks=num_ranks, every_seconds=float('inf'))
         self.bar = Progress(
             TextColumn('Selection'),
             BarColumn(),
@@ -77,7 +83,7 @@ class ProgressBar(ProgressLog):
 
     def __call__(self, done: int, loss: float | None) -> None:
         about = '' if loss is None else f'loss {loss:.4f}, '
-        self.bar.update(self.task, completed=done, about=about)
+        self.bar.update(self.task, completed=done * self.num_ranks, about=about)
         super().__call__(done, loss)
 
     def _log(self, text: str) -> None:
@@ -91,7 +97,8 @@ class ProgressBar(ProgressLog):
         self.bar.stop()
 
 
-def pass_progress(num_batches: int) -> PassProgress:
+def pass_progress(num_batches: int, *, num_ranks: int = 1) -> PassProgress:
     """A bar where somebody watches (a terminal, first rank), log lines elsewhere."""
     watched = sys.stdout.isatty() and get_rank() == 0
-    return ProgressBar(num_batches) if watched else ProgressLog(num_batches)
+    report = ProgressBar if watched else ProgressLog
+    return report(num_batches, num_ranks=num_ranks)

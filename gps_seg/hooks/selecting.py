@@ -4,12 +4,15 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+import torch
+from mmengine.dist import broadcast_object_list, get_dist_info
 from mmengine.logging import MMLogger
 from torch import nn
 from torch.utils.data import Dataset
 
 import gps_seg
 from gps_seg.hooks.progress import PassProgress, pass_progress
+from gps_seg.hooks.ranks import sum_over_ranks
 from gps_seg.hooks.selection_data import ContrastiveBatches, SelectionPass, selection_data
 from gps_seg.methods import Method, SelectingMethod
 from gps_seg.selection import Selection, UntilStable
@@ -43,8 +46,17 @@ def select_entries(
 def _from_images(
     method: Method, model: nn.Module, dataset: Dataset, settings: SelectionPass, seed: int
 ) -> Selection:
-    batches = ContrastiveBatches(dataset, settings, seed=seed)
-    progress = pass_progress(len(batches))
+    rank, num_ranks = get_dist_info()
+    if num_ranks > 1 and settings.stop_agreement is not None:
+        raise ValueError(
+            f'selection_pass.stop_agreement needs a single process: each of the {num_ranks} ranks '
+            'sees its own images only; make the plan with gps-seg select, then train from it'
+        )
+    # With MMEngine's `diff_rank_seed` every rank has a seed of its own.
+    seeds = [seed]
+    broadcast_object_list(seeds)
+    batches = ContrastiveBatches(dataset, settings, seed=seeds[0], rank=rank, num_ranks=num_ranks)
+    progress = pass_progress(batches.num_on_all_ranks, num_ranks=num_ranks)
     stop = until_stable(method, settings, progress)
     try:
         selection = method.select(model, selection_data(model, batches, progress, stop))
@@ -58,7 +70,10 @@ def _from_images(
                 f'The selection is stable: {batches.num_images} images in {batches.num_done} of '
                 f'{len(batches)} batches'
             )
-    about['num_images'] = batches.num_images  # the number that was used, not the one asked for
+    # The number that was used, not the one asked for.
+    used = torch.tensor(batches.num_images)
+    sum_over_ranks({'num_images': used})
+    about['num_images'] = int(used)
     return selection.described(**about)
 
 

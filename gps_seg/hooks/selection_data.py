@@ -9,6 +9,7 @@ from mmengine.dataset import pseudo_collate
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from gps_seg.hooks.ranks import sum_over_ranks
 from gps_seg.methods import TrainingData
 from gps_seg.selection.passes import Progress, Stop
 
@@ -77,13 +78,26 @@ def draws_of_batches(num_samples: int, settings: SelectionPass, seed: int) -> li
 class ContrastiveBatches:
     """Loads contrastive batches as lists of micro-batches, images still as bytes on the CPU.
 
+    Each rank takes every `num_ranks`-th contrastive batch, whole: together the ranks see those that
+    one process would. Where there are fewer batches than ranks, some get none.
+
     After or during an iteration: `num_done` batches were handed out, of `num_images` images.
     """
 
-    def __init__(self, dataset: Dataset, settings: SelectionPass, *, seed: int) -> None:
+    def __init__(
+        self,
+        dataset: Dataset,
+        settings: SelectionPass,
+        *,
+        seed: int,
+        rank: int = 0,
+        num_ranks: int = 1,
+    ) -> None:
         self.settings = settings
         self.dataset = dataset
-        self.batches = draws_of_batches(len(dataset), settings, seed)  # type: ignore[arg-type]
+        batches = draws_of_batches(len(dataset), settings, seed)  # type: ignore[arg-type]
+        self.num_on_all_ranks = len(batches)
+        self.batches = batches[rank::num_ranks]
         self.num_done = self.num_images = 0
 
     def __len__(self) -> int:
@@ -118,7 +132,10 @@ def selection_data(
     progress: Progress | None = None,
     stop: Stop | None = None,
 ) -> TrainingData:
-    """What a method needs to look at the training images through `model.embed` and its losses."""
+    """What a method needs to look at this rank's share of the training images.
+
+    Through `model.embed`, and through the model's own losses.
+    """
     if not hasattr(model, 'embed'):
         raise ValueError(
             f'{type(model).__name__} has no method embed(inputs, data_samples), which the '
@@ -135,4 +152,4 @@ def selection_data(
         data = model.data_preprocessor(micro_batch, True)
         return model.parse_losses(model(**data, mode='loss'))[0]
 
-    return TrainingData(batches, embed, loss, progress=progress, stop=stop)
+    return TrainingData(batches, embed, loss, progress=progress, reduce=sum_over_ranks, stop=stop)

@@ -382,7 +382,7 @@ def test_user_errors_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[
         (['absent.py'], 'no config absent.py'),
         ([config, '--resume'], 'holds no last.pth'),
         ([config, '--resume', 'absent.pth'], 'no checkpoint absent.pth'),
-        ([config, '--amp'], '--amp needs a GPU'),
+        ([config, '--launcher', 'pytorch'], 'nothing has started the processes'),
     ):
         assert train_command.main(arguments) == 2
         errors = capsys.readouterr().err.strip().splitlines()

@@ -1,9 +1,17 @@
 """Which images the selection pass sees, in which views and batches."""
 
+from types import SimpleNamespace
+
 import pytest
 from torch.utils.data import Dataset
 
-from gps_seg.hooks.selection_data import ContrastiveBatches, SelectionPass, draws_of_batches
+from gps_seg.hooks import selection_data
+from gps_seg.hooks.progress import ProgressLog
+from gps_seg.hooks.selection_data import (
+    ContrastiveBatches,
+    SelectionPass,
+    draws_of_batches,
+)
 
 
 class Draws(Dataset):
@@ -59,3 +67,29 @@ def test_an_unknown_setting_is_refused_with_the_known_ones() -> None:
 def test_sizes_below_one_are_refused() -> None:
     with pytest.raises(ValueError, match=r'selection_pass\.batch_size must be at least 1, got 0'):
         SelectionPass(batch_size=0)
+
+
+@pytest.mark.parametrize('num_ranks', [2, 3, 5])
+def test_ranks_share_the_contrastive_batches_whole(num_ranks: int) -> None:
+    settings = SelectionPass(batch_size=3)
+    alone = ContrastiveBatches(Draws(), settings, seed=0)
+    shares = [
+        ContrastiveBatches(Draws(), settings, seed=0, rank=rank, num_ranks=num_ranks)
+        for rank in range(num_ranks)
+    ]
+    assert sorted(batch for share in shares for batch in share.batches) == sorted(alone.batches)
+    assert max(map(len, shares)) - min(map(len, shares)) <= 1
+    assert [len(list(share)) for share in shares] == [len(share) for share in shares]
+    assert {share.num_on_all_ranks for share in shares} == {len(alone)}
+
+
+def test_the_log_counts_the_batches_of_all_ranks(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines: list[str] = []
+    logger = SimpleNamespace(get_current_instance=lambda: SimpleNamespace(info=lines.append))
+    monkeypatch.setattr(selection_data, 'MMLogger', logger)
+    progress = ProgressLog(5, num_ranks=2, every_seconds=0)
+    for done in (1, 2, 3):
+        progress(done, 0.5)
+    assert [line.split(' batches')[0] for line in lines] == [
+        f'Selection [{done}/5' for done in (2, 4, 5)
+    ]

@@ -50,10 +50,9 @@ def attention_by_hand(
     layer: nn.MultiheadAttention, query: Tensor, key: Tensor, value: Tensor
 ) -> Any:
     """What the output projection multiplies, (B, L, E)."""
-    if layer.in_proj_weight is not None:
-        weights = layer.in_proj_weight.chunk(3)
-    else:
-        weights = (layer.q_proj_weight, layer.k_proj_weight, layer.v_proj_weight)
+    whole = layer._parameters['in_proj_weight']
+    parts = ('q_proj_weight', 'k_proj_weight', 'v_proj_weight')
+    weights: Any = [layer._parameters[name] for name in parts] if whole is None else whole.chunk(3)
     biases = layer.in_proj_bias.chunk(3)
     q, k, v = (
         F.linear(x, w, b).unflatten(-1, (layer.num_heads, -1)).transpose(1, 2)
@@ -123,7 +122,7 @@ class Bypassing(nn.Module):
         self.attention = nn.MultiheadAttention(3, 1)
         self.part = part
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         return F.linear(x, self.layer.weight), F.linear(
             2 * x, self.attention.in_proj_weight[self.part]
         )
