@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from mmengine.config import Config
 
 from gps_seg.hooks import FineTuneHook
 from gps_seg.selection import neuron, random, selectable_weights
@@ -17,7 +18,9 @@ from tests.toys import ToyNet
 
 def hook_and_runner(model: ToyNet) -> tuple[FineTuneHook, Any]:
     hook = FineTuneHook(dict(type='Random', k=1), probe=False)
-    runner = SimpleNamespace(model=model, iter=1, _resume=True, logger=logging.getLogger())
+    runner = SimpleNamespace(
+        model=model, iter=1, _resume=True, logger=logging.getLogger(), cfg=Config()
+    )
     return hook, runner
 
 
