@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from gps_seg.delta import fingerprint
 from gps_seg.methods.method import TrainingData
-from gps_seg.methods.parts import fresh_names
 from gps_seg.methods.selective import Select
 from gps_seg.selection import OF_LOSS, Selection
 
@@ -67,10 +66,12 @@ def select(
         )
     selection = chooser.select(model, data)
     state = model.state_dict()
+    # Fresh buffers too, as for a training's base.
+    fresh: frozenset[str] = getattr(model, 'fresh_names', frozenset())
     return selection.described(
         seed=seed,
         num_images=images_seen[0],
-        base=fingerprint(state, state.keys() - fresh_names(model)),
+        base=fingerprint(state, state.keys() - fresh),
         version=_version(),
     )
 

@@ -5,8 +5,7 @@ from types import SimpleNamespace
 import pytest
 from torch.utils.data import Dataset
 
-from gps_seg.hooks import selection_data
-from gps_seg.hooks.progress import ProgressLog
+from gps_seg.hooks import progress
 from gps_seg.hooks.selection_data import (
     ContrastiveBatches,
     SelectionPass,
@@ -86,10 +85,10 @@ def test_ranks_share_the_contrastive_batches_whole(num_ranks: int) -> None:
 def test_the_log_counts_the_batches_of_all_ranks(monkeypatch: pytest.MonkeyPatch) -> None:
     lines: list[str] = []
     logger = SimpleNamespace(get_current_instance=lambda: SimpleNamespace(info=lines.append))
-    monkeypatch.setattr(selection_data, 'MMLogger', logger)
-    progress = ProgressLog(5, num_ranks=2, every_seconds=0)
+    monkeypatch.setattr(progress, 'MMLogger', logger)
+    log = progress.ProgressLog(5, num_ranks=2, every_seconds=0)
     for done in (1, 2, 3):
-        progress(done, 0.5)
+        log(done, 0.5)
     assert [line.split(' batches')[0] for line in lines] == [
         f'Selection [{done}/5' for done in (2, 4, 5)
     ]

@@ -137,3 +137,14 @@ def test_wrong_use_is_answered_with_the_next_step(given: Any, settings: dict, ca
 def test_a_model_that_cannot_embed_asks_for_a_function() -> None:
     with pytest.raises(ValueError, match=r'ToyNet is no timm classifier; give embed'):
         gps_seg.select(ToyNet(), [pictures()])
+
+
+def test_a_fresh_buffer_is_no_part_of_the_base() -> None:
+    def base_with(fill: float) -> str:
+        torch.manual_seed(0)
+        model: Any = nn.Sequential(nn.Linear(4, 3))
+        model.register_buffer('positions', torch.full((2,), fill))
+        model.fresh_names = frozenset({'positions'})
+        return gps_seg.select(model, criterion='magnitude').provenance['base']
+
+    assert base_with(1) == base_with(2)
