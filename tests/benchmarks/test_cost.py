@@ -19,7 +19,7 @@ from tools.benchmarks.meters import (
     time_calls,
     time_interleaved,
 )
-from tools.benchmarks.subjects import SUBJECTS
+from tools.benchmarks.subjects import SUBJECTS, subject_of
 from tools.benchmarks.ways import way
 
 PROMISED = {
@@ -138,3 +138,9 @@ def test_the_benchmark_writes_the_promised_rows(
 def test_an_unknown_method_is_named_with_the_known_ones() -> None:
     with pytest.raises(ValueError, match=r"no method 'gsp' here; choose from gps, gps_k4"):
         way('gsp')
+
+
+def test_any_model_of_timm_can_be_measured_and_others_are_named() -> None:
+    assert subject_of('vit_small_patch16_384').size == 384
+    with pytest.raises(ValueError, match='choose from vit_b16, vit_tiny'):
+        subject_of('vit_b17')

@@ -35,8 +35,9 @@ class Subject:
 
 def _classifier(name: str) -> Callable[[int], nn.Module]:
     def build(size: int) -> nn.Module:
-        # Only plain ViTs and Swins are told their input size; convolutions take any.
-        options = {} if name.startswith('convnext') else {'img_size': size}
+        # Transformers are told their input size; convolutions take any.
+        fixed = timm.get_pretrained_cfg(name).fixed_input_size
+        options = {'img_size': size} if fixed else {}
         model = timm.create_model(name, num_classes=1000, **options)
         model.head_modules = (model.default_cfg['classifier'],)
         return model
@@ -64,6 +65,17 @@ SUBJECTS = {
     'sam_vit_b': Subject(_sam('vit_b'), size=512, sam=True),
     'sam_vit_tiny': Subject(_sam('vit_tiny'), size=256, sam=True),
 }
+
+
+def subject_of(name: str) -> Subject:
+    """A subject by its name, or any model of timm by timm's. Raises ValueError for another name."""
+    if name in SUBJECTS:
+        return SUBJECTS[name]
+    if timm.is_model(name):
+        return Subject(_classifier(name), size=timm.get_pretrained_cfg(name).input_size[-1])
+    raise ValueError(
+        f'there is no model {name!r}; choose from {", ".join(SUBJECTS)}, or any model of timm'
+    )
 
 
 def block_linears(model: nn.Module) -> list[str]:
