@@ -44,7 +44,7 @@ def sam() -> nn.Module:
 
 
 def tunable_segformer() -> nn.Module:
-    model = segformer()
+    model: Any = segformer()
     # As if a file had filled the backbone.
     model.fresh_names = frozenset(n for n in model.state_dict() if n.startswith('decode_head.'))
     return model

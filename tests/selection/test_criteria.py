@@ -149,7 +149,9 @@ def test_squared_gradients_of_the_batches_do_not_cancel(size: int) -> None:
         look_of(model, 'squared_gradient'),
     )
     parts = [cross_entropy_gradient(model, batch) for (batch,) in batches()]
-    assert_scores(scores, {name: sum(part[name] ** 2 for part in parts) for name in parts[0]})
+    assert_scores(
+        scores, {name: np.sum([p[name] ** 2 for p in parts], axis=0) for name in parts[0]}
+    )
 
 
 @pytest.mark.parametrize('anchored', [False, True])

@@ -50,7 +50,7 @@ def attention_by_hand(
     layer: nn.MultiheadAttention, query: Tensor, key: Tensor, value: Tensor
 ) -> Any:
     """What the output projection multiplies, (B, L, E)."""
-    if layer.in_proj_weight is not None:
+    if 'in_proj_weight' in dict(layer.named_parameters()):
         weights = layer.in_proj_weight.chunk(3)
     else:
         weights = (layer.q_proj_weight, layer.k_proj_weight, layer.v_proj_weight)
@@ -123,7 +123,7 @@ class Bypassing(nn.Module):
         self.attention = nn.MultiheadAttention(3, 1)
         self.part = part
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         return F.linear(x, self.layer.weight), F.linear(
             2 * x, self.attention.in_proj_weight[self.part]
         )

@@ -14,7 +14,7 @@ from tests.toys import ToyNet, toy_batch, toy_loss
 class Losses(ToyNet):
     """Gives a dict of losses when asked for them, as the models of MMEngine do."""
 
-    def forward(self, inputs: Tensor, data_samples: object = None, mode: str = 'tensor'):  # type: ignore[no-untyped-def, override]
+    def forward(self, inputs: Tensor, data_samples: object = None, mode: str = 'tensor'):  # type: ignore[no-untyped-def]
         logits = super().forward(inputs)
         return {'loss_ce': logits.square().mean()} if mode == 'loss' else logits
 
