@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from gps_seg.methods.parts import backbone_weights
-from gps_seg.selection import Entries, Selection, selectable_weights
+from gps_seg.selection import CRITERIA, Entries, Selection, selectable_weights
 from gps_seg.sparse import make_sparse
 from tools.benchmarks.column_shares import load_shares, selection_with_shares, share
 from tools.benchmarks.cost import main
@@ -144,3 +144,18 @@ def test_any_model_of_timm_can_be_measured_and_others_are_named() -> None:
     assert subject_of('vit_small_patch16_384').size == 384
     with pytest.raises(ValueError, match='choose from vit_b16, vit_tiny'):
         subject_of('vit_b17')
+
+
+def test_selecting_is_measured_beside_a_training_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv('GPS_SEG_DATA', str(tmp_path))
+    path = tmp_path / 'selection.json'
+    options = ['--selection', '--batch', '4', '--rounds', '1', '--json', str(path)]
+    assert main(options) == 0
+    rows = {row['pass']: row for row in json.loads(path.read_text())}
+    assert CRITERIA.keys() <= rows.keys()
+    step, forward_only = rows['forward + backward'], rows['weight_activation']
+    assert step['peak_ratio_to_step'] == step['time_ratio_to_step'] == 1
+    assert forward_only['peak_ratio_to_step'] < 0.5
+    assert rows['supcon_gradient in 4 chunks']['peak_mib'] < rows['supcon_gradient']['peak_mib']

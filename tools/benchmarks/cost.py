@@ -5,8 +5,8 @@
 Operations and bytes are counted; times are medians of steps interleaved in one process, and only
 their ratio to full fine-tuning means something on another machine. Methods: full, linear, bias,
 gps (K = 1), gps_k4, gps_k10, gps_dense (as published: dense gradients and a mask), lora; with the
-extra `[peers]` also PEFT's peft_lora, shira and supertuning. What choosing the entries costs is
-measured by selection_cost.py.
+extra `[peers]` also PEFT's peft_lora, shira and supertuning. `--selection` measures
+what choosing the entries costs instead (also: selection_cost.py, 32 images by default).
 
 ViT-Tiny's selection is real where GPS_SEG_DATA has its weights and images; every other model gets
 a selection that touches as many of its input columns, layer by layer, as ViT-Tiny's real one.
@@ -30,6 +30,7 @@ from gps_seg.cli.errors import one_line_errors
 from gps_seg.files import write_content
 from gps_seg.methods.parts import backbone_weights
 from gps_seg.selection import Selection, neuron
+from tools.benchmarks import selection_cost
 from tools.benchmarks.column_shares import (
     load_shares,
     selection_with_shares,
@@ -149,6 +150,9 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         '--rounds', type=int, default=7, help='timed steps of each method; 0: only count'
     )
     parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
+    parser.add_argument(
+        '--selection', action='store_true', help='measure selecting instead of training'
+    )
     parser.add_argument('--amp', choices=['bfloat16', 'float16'], help='mixed precision')
     parser.add_argument('--json', type=Path, help='also write the rows there')
     arguments = parser.parse_args(argv)
@@ -161,6 +165,9 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point."""
     options = parse_arguments(argv)
+    if options.selection:
+        selection_cost.report(options.batch, options.rounds, options.device, options.json)
+        return 0
     console = Console(width=140)
     console.print(' · '.join(f'{key} {value}' for key, value in machine(options.device).items()))
     rows: list[dict[str, Any]] = []

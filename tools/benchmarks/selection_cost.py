@@ -104,6 +104,21 @@ def measure(batch: int, rounds: int, device: str) -> tuple[list[dict[str, Any]],
     return rows, source
 
 
+def report(batch: int, rounds: int, device: str, json_path: Path | None) -> None:
+    """Measure, print a table, and write the rows where a path is given."""
+    console = Console(width=120)
+    console.print(' · '.join(f'{key} {value}' for key, value in machine(device).items()))
+    rows, source = measure(batch, rounds, device)
+    table = Table(title=f'Selection on ViT-Tiny/16, {batch} images: {source}')
+    for title in ('pass', 'peak MiB', 'peak / step', 'seconds', 'time / step'):
+        table.add_column(title, justify='left' if title == 'pass' else 'right')
+    for row in rows:
+        table.add_row(*(f'{value}' for value in row.values()))
+    console.print(table)
+    if json_path:
+        write_content(json_path, json.dumps(rows, indent=1) + '\n')
+
+
 @one_line_errors
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point."""
@@ -115,17 +130,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
     parser.add_argument('--json', type=Path, help='also write the rows there')
     options = parser.parse_args(argv)
-    console = Console(width=120)
-    rows, source = measure(options.batch, options.rounds, options.device)
-    table = Table(title=f'Selection on ViT-Tiny/16, {options.batch} images: {source}')
-    for title in ('pass', 'peak MiB', 'peak / step', 'seconds', 'time / step'):
-        table.add_column(title, justify='left' if title == 'pass' else 'right')
-    for row in rows:
-        table.add_row(*(f'{value}' for value in row.values()))
-    console.print(' · '.join(f'{key} {value}' for key, value in machine(options.device).items()))
-    console.print(table)
-    if options.json:
-        write_content(options.json, json.dumps(rows, indent=1) + '\n')
+    report(options.batch, options.rounds, options.device, options.json)
     return 0
 
 
