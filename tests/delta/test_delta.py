@@ -432,3 +432,15 @@ def test_a_fast_swap_reads_no_whole_model_and_finds_its_places_once(
     for _ in range(3):
         delta.swap(base, verify=False).swap(base, verify=False)
     assert len(calls) == 1
+
+
+def test_an_unverified_swap_reaches_buffers_too() -> None:
+    model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4))
+    base = copy.deepcopy(model.state_dict())
+    tuned = copy.deepcopy(base)
+    tuned['1.running_mean'] += 1
+    tuned['0.bias'] += 1
+    undo = Delta.between(base, tuned).swap(model, verify=False)
+    assert all(torch.equal(tensor, tuned[name]) for name, tensor in model.state_dict().items())
+    undo.swap(model, verify=False)
+    assert all(torch.equal(tensor, base[name]) for name, tensor in model.state_dict().items())

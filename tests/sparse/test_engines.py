@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from gps_seg.selection import Entries, Selection, selectable_weights
 from gps_seg.sparse import make_sparse, restore, use_engine
 from gps_seg.sparse.engine import ENGINES, EntryIndex, cheapest_engine
+from gps_seg.sparse.forwards import stored_index
 from gps_seg.sparse.functional import sampled_product
 
 Case = tuple[nn.Module, tuple[Tensor, ...], dict[str, Any]]
@@ -249,3 +250,13 @@ def test_the_engine_of_a_converted_model_can_be_changed_between_steps() -> None:
     torch.testing.assert_close(model.state_dict()['0.weight'], expected)
     with pytest.raises(ValueError, match='not converted'):
         use_engine(restore(model), selection, 'block')
+
+
+def test_a_convolution_keeps_planes_only_while_they_are_fewer_than_the_input() -> None:
+    for num_columns, kept in ((2, 'block'), (3, 'dense')):
+        layer = nn.Conv2d(2, 4, 3)
+        mask = torch.zeros(4, 18, dtype=torch.bool)
+        mask[:, :num_columns] = True
+        entries = Entries.from_mask(mask, tuple(layer.weight.shape))
+        make_sparse(layer, Selection({'weight': entries}), engine='block')
+        assert stored_index(layer, 'weight').engine == kept
