@@ -1,5 +1,6 @@
 """Deltas against states of random bits; what is expected is told by bytes, not by tensors."""
 
+import copy
 from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 
