@@ -63,6 +63,9 @@ def assert_close(first: Any, second: Any, *, base: Path, share: float) -> None:
     assert apart <= share * moved
 
 
+GRFT = dict(_delete_=True, type='GRFT', k=2, pull=10.0)
+
+
 # The schedule advances by iterations, the optimizer only by every second one.
 @pytest.mark.filterwarnings('ignore:Detected call of `scheduler.step')
 @pytest.mark.parametrize(
@@ -74,8 +77,10 @@ def assert_close(first: Any, second: Any, *, base: Path, share: float) -> None:
             train_dataloader=dict(batch_size=1),
         ),
         dict(optim_wrapper=dict(type='AutocastOptimWrapper')),
+        # The pull is toward the base, also after a resume.
+        dict(default_hooks=dict(fine_tune=dict(method=GRFT))),
     ],
-    ids=['ema', 'accumulation_and_clipping', 'bf16'],
+    ids=['ema', 'accumulation_and_clipping', 'bf16', 'pull'],
 )
 def test_resuming_is_exact(settings: dict[str, Any], tmp_path: Path) -> None:
     whole = quick_config(tmp_path, 'whole', **settings)
