@@ -1,6 +1,6 @@
 """What fine-tuning changed, as values to swap in and out."""
 
-from collections.abc import Collection, Iterable, Mapping, MutableMapping
+from collections.abc import Collection, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from gps_seg.delta.difference import (
 )
 from gps_seg.delta.fingerprint import fingerprint, short
 from gps_seg.delta.storage import Stored, read_delta, write_delta
+from gps_seg.delta.tensors import named_tensors
 from gps_seg.selection.selection import Selection
 from gps_seg.sparse import read_back
 
@@ -284,26 +285,6 @@ def _values_at(selection: Selection, state: Mapping[str, Tensor]) -> dict[str, T
         name: take_bits(state[name].cpu(), entries.storage_index())
         for name, entries in selection.items()
     }
-
-
-def named_tensors(model: nn.Module, names: Iterable[str]) -> dict[str, Tensor]:
-    """The named parameters and buffers, without those that the model lacks.
-
-    Walks to each by its name: a whole state dict of a ViT takes longer than swapping its values.
-    """
-    found = {}
-    for name in names:
-        *path, leaf = name.split('.')
-        module: nn.Module | None = model
-        for step in path:
-            module = module._modules.get(step) if module is not None else None
-        if module is None:
-            continue
-        parameter = module._parameters.get(leaf)
-        tensor = module._buffers.get(leaf) if parameter is None else parameter
-        if tensor is not None:
-            found[name] = tensor.detach()
-    return found
 
 
 def _touched(name: str) -> str:
