@@ -61,6 +61,17 @@ def connect_processes(config: Config, launcher: str, *, local_rank: str | None =
         init_dist(launcher, **config.get('env_cfg', {}).get('dist_cfg', {}))
 
 
+def disconnect_processes() -> None:
+    """Wait for the other ranks, then end the connection; without one, nothing is done.
+
+    A rank that leaves with threads of an open connection may abort while it exits, and torchrun
+    then kills those that still write their results.
+    """
+    if torch.distributed.is_initialized():
+        torch.distributed.barrier()
+        torch.distributed.destroy_process_group()
+
+
 def refuse_sharding(config: Config) -> None:
     """Raise ValueError where the config shards the model or asks for MMEngine's strategies."""
     wrapper = (config.get('model_wrapper_cfg') or {}).get('type', '')

@@ -21,7 +21,7 @@ from torch import nn
 
 from gps_seg.cli import quiet_imports  # noqa: F401  before whatever else imports MMSegmentation
 from gps_seg.cli.errors import one_line_errors
-from gps_seg.cli.processes import add_launcher, connect_processes
+from gps_seg.cli.processes import add_launcher, connect_processes, disconnect_processes
 from gps_seg.cli.train import load_config
 from gps_seg.delta import Delta
 from gps_seg.files import load_tensors, read_weights, write_content
@@ -118,6 +118,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     metrics = test(config, arguments.weights, _Saver(arguments.out, arguments.show_dir))
     if is_main_process():
         report(metrics, arguments)
+    disconnect_processes()
     return 0
 
 

@@ -11,7 +11,7 @@ from mmengine.dist import is_main_process
 
 from gps_seg.cli import quiet_imports  # noqa: F401  before whatever else imports MMSegmentation
 from gps_seg.cli.errors import one_line_errors
-from gps_seg.cli.processes import add_launcher, prepare_processes
+from gps_seg.cli.processes import add_launcher, disconnect_processes, prepare_processes
 from gps_seg.cli.quiet_runner import QuietRunner
 
 RUN_FILES = ('last_checkpoint', 'delta.safetensors', 'best_delta.safetensors', 'metrics.json')
@@ -138,4 +138,5 @@ def main(argv: Sequence[str] | None = None) -> int:
     work_dir = train(config)
     if is_main_process():
         print(f'Done in {time.monotonic() - start:.0f} s. Results: {work_dir}')
+    disconnect_processes()
     return 0

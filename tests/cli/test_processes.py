@@ -2,6 +2,7 @@
 
 import argparse
 import os
+from pathlib import Path
 
 import pytest
 from mmengine.config import Config
@@ -9,6 +10,7 @@ from mmengine.config import Config
 from gps_seg.cli.processes import (
     add_launcher,
     check_gpu,
+    disconnect_processes,
     name_places,
     prepare_processes,
     refuse_sharding,
@@ -79,3 +81,12 @@ def test_old_and_new_spellings_of_the_local_rank_are_taken() -> None:
     add_launcher(parser)
     for flag in ('--local_rank', '--local-rank'):
         assert parser.parse_args([flag, '1']).local_rank == '1'
+
+
+def test_disconnecting_ends_the_connection_and_needs_none(tmp_path: Path) -> None:
+    disconnect_processes()
+    torch.distributed.init_process_group(
+        'gloo', init_method=f'file://{tmp_path}/meet', rank=0, world_size=1
+    )
+    disconnect_processes()
+    assert not torch.distributed.is_initialized()
