@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
 from mmengine.config import Config
 
 from gps_seg.cli.processes import (
