@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from mmengine.logging import print_log
 from mmseg.models import EncoderDecoder
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
+from gps_seg.models.masks import stacked_masks
 from gps_seg.models.pooling import mask_pooled
 from gps_seg.models.weights import load_strictly, read_weight_file
 
@@ -96,16 +96,7 @@ class TunableEncoderDecoder(EncoderDecoder):
 
     def _masks(self, inputs: Tensor, data_samples: list[SegDataSample] | None) -> Tensor:
         """The masks as (B, 1, H, W) int64. Raises ValueError where a label is no class."""
-        if data_samples is None:
-            raise ValueError('data samples with masks (gt_sem_seg) are needed here')
-        masks = [sample.gt_sem_seg.data for sample in data_samples]
-        wrong = [tuple(mask.shape) for mask in masks if mask.shape[-2:] != inputs.shape[2:]]
-        if wrong:
-            raise ValueError(
-                f'masks must have the size of the images, {tuple(inputs.shape[2:])}, got '
-                f'{wrong[0]}; resize both in the training pipeline'
-            )
-        targets = torch.stack(masks).to(inputs.device)
+        targets = stacked_masks(inputs, data_samples)
         labels = targets[targets != self.decode_head.ignore_index]
         if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < self.num_classes:
             raise ValueError(

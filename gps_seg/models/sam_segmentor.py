@@ -14,6 +14,7 @@ from torch import Tensor
 
 from gps_seg.models.architectures import build_sam_parts
 from gps_seg.models.decoding import decode
+from gps_seg.models.masks import stacked_masks
 from gps_seg.models.pooling import mask_pooled
 from gps_seg.models.weights import (
     load_strictly,
@@ -186,16 +187,7 @@ class SAMSegmentor(BaseModel):
 
     def _targets(self, inputs: Tensor, data_samples: list[SegDataSample] | None) -> Tensor:
         """The masks as (B, 1, H, W) int64 in {0, 1}."""
-        if data_samples is None:
-            raise ValueError('data samples with masks (gt_sem_seg) are needed here')
-        masks = [sample.gt_sem_seg.data for sample in data_samples]
-        wrong = [tuple(mask.shape) for mask in masks if mask.shape[-2:] != inputs.shape[2:]]
-        if wrong:
-            raise ValueError(
-                f'masks must have the size of the images, {tuple(inputs.shape[2:])}, got '
-                f'{wrong[0]}; resize both in the training pipeline'
-            )
-        targets = torch.stack(masks).to(inputs.device)
+        targets = stacked_masks(inputs, data_samples)
         if targets.min() < 0 or targets.max() > 1:
             raise ValueError(
                 f'masks must hold 0 and 1 alone, got {int(targets.min())} to '

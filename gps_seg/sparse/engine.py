@@ -65,8 +65,8 @@ def cheapest_engine(entries: Entries, device: torch.device) -> str:
     On a GPU always 'block': there a matrix product is far cheaper still against a dot product, and
     no measurement speaks for the other way.
     """
-    touched_inputs, touched_neurons = len(entries.columns.unique()), int((entries.counts > 0).sum())
     if device.type != 'cpu':
         return 'block'
+    touched_inputs, touched_neurons = len(entries.columns.unique()), int((entries.counts > 0).sum())
     price = SAMPLED_PRICE * (entries.num + entries.num_neurons)
     return 'sampled' if price < touched_inputs * touched_neurons else 'block'
