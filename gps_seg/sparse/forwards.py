@@ -5,6 +5,7 @@ with a gathered dense gradient, which is right for any use.
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -70,8 +71,12 @@ def choose_forward(
 
 def _store(layer: nn.Module, name: str, entries: Entries, engine: str) -> None:
     device = next(layer.parameters(recurse=False)).device
+    store_index(layer, name, _index(entries, engine, device), device)
+
+
+def _index(entries: Entries, engine: str, device: torch.device) -> EntryIndex:
     chosen = cheapest_engine(entries, device) if engine == 'auto' else engine
-    store_index(layer, name, EntryIndex.of(entries, chosen), device)
+    return EntryIndex.of(entries, chosen)
 
 
 def _linear_forward(layer: Any, input: Tensor) -> Tensor:
@@ -89,10 +94,9 @@ def _convolution(layer: Any, entries: Entries, engine: str) -> Forward | None:
         return None
     device = layer._parameters['weight'].device
     if engine != 'dense' and _is_matrix_product(layer, entries):
-        chosen = cheapest_engine(entries, device) if engine == 'auto' else engine
-        index = EntryIndex.of(entries, chosen)
-        columns = entries.columns.unique() if index.columns is None else index.columns
-        index = EntryIndex(chosen, columns, index.first, index.second)
+        index = _index(entries, engine, device)
+        if index.columns is None:  # every plane is picked by its place
+            index = replace(index, columns=torch.arange(entries.num_inputs))
         store_index(layer, 'weight', index, device)
     else:
         _store_dense(layer, entries)
