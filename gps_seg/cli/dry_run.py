@@ -15,8 +15,8 @@ from gps_seg.cli import quiet_imports  # noqa: F401  before whatever else import
 from gps_seg.cli.quiet_runner import QuietRunner
 from gps_seg.hooks.delta_checkpoint_hook import fine_tune_hook
 from gps_seg.hooks.fine_tune_hook import stock_model
-from gps_seg.hooks.selection_data import SelectionPass
 from gps_seg.methods import build_method
+from gps_seg.runner.contrastive_batches import SelectionPass
 from gps_seg.sparse import TrainableSummary, trainable_summary
 
 

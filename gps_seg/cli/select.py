@@ -15,8 +15,8 @@ from gps_seg.cli.quiet_runner import QuietRunner
 from gps_seg.cli.train import load_config
 from gps_seg.hooks.delta_checkpoint_hook import fine_tune_hook
 from gps_seg.hooks.fine_tune_hook import FineTuneHook
-from gps_seg.hooks.plan import described
 from gps_seg.methods import SelectingMethod, build_method
+from gps_seg.runner.plan_file import described
 
 SUFFIX = '.safetensors'
 

@@ -25,7 +25,7 @@ from gps_seg.cli.processes import add_launcher, connect_processes, disconnect_pr
 from gps_seg.cli.train import load_config
 from gps_seg.delta import Delta
 from gps_seg.files import load_tensors, read_weights, write_content
-from gps_seg.hooks.evaluate import evaluate
+from gps_seg.runner.evaluate import evaluate
 from gps_seg.visualization import overlay_image, save_image
 
 

@@ -1,13 +1,12 @@
 """Hooks that bring fine-tuning methods into any MMEngine runner."""
 
-from gps_seg.hooks.autocast_optim_wrapper import AutocastOptimWrapper
 from gps_seg.hooks.delta_checkpoint_hook import DeltaCheckpointHook
 from gps_seg.hooks.epoch_seed_hook import EpochSeedHook
-from gps_seg.hooks.evaluate import evaluate
 from gps_seg.hooks.fine_tune_hook import FineTuneHook
 from gps_seg.hooks.finite_hook import FiniteHook
 from gps_seg.hooks.report_hook import ReportHook
 from gps_seg.hooks.resumable_checkpoint_hook import ResumableCheckpointHook
+from gps_seg.runner import AutocastOptimWrapper  # registers itself for configs
 
 __all__ = [
     'AutocastOptimWrapper',
@@ -17,5 +16,4 @@ __all__ = [
     'FiniteHook',
     'ReportHook',
     'ResumableCheckpointHook',
-    'evaluate',
 ]

@@ -15,7 +15,7 @@ from torch import Tensor
 import gps_seg
 from gps_seg.delta import BASE_NAME, Delta
 from gps_seg.hooks.fine_tune_hook import FineTuneHook, stock_model
-from gps_seg.hooks.resuming import bring_along
+from gps_seg.runner.resume_source import bring_along
 from gps_seg.sparse import whole_names
 
 DELTA = 'delta.safetensors'

@@ -14,14 +14,14 @@ from mmseg.registry import HOOKS
 from torch import Tensor, nn
 
 from gps_seg.delta import fingerprint
-from gps_seg.hooks.activation_checkpointing import checkpoint_without_reentry
-from gps_seg.hooks.checkpoints import read_checkpoint
-from gps_seg.hooks.plan import described, load_plan
-from gps_seg.hooks.ranks import check_not_sharded, check_unused_are_expected, of_the_first_rank
-from gps_seg.hooks.resuming import resume_path
-from gps_seg.hooks.selecting import select_entries
-from gps_seg.hooks.selection_data import SelectionPass
 from gps_seg.methods import SelectingMethod, build_method
+from gps_seg.runner.activation_checkpointing import checkpoint_without_reentry
+from gps_seg.runner.checkpoints import read_checkpoint
+from gps_seg.runner.contrastive_batches import SelectionPass
+from gps_seg.runner.plan_file import described, load_plan
+from gps_seg.runner.ranks import check_not_sharded, check_unused_are_expected, of_the_first_rank
+from gps_seg.runner.resume_source import resume_path
+from gps_seg.runner.select_entries import select_entries
 from gps_seg.selection import Selection, undisturbed
 from gps_seg.sparse import (
     check_engine,

@@ -16,8 +16,8 @@ from mmseg.registry import HOOKS
 from gps_seg.delta import Delta
 from gps_seg.files import write_content
 from gps_seg.hooks.delta_checkpoint_hook import DELTA, fine_tune_hook
-from gps_seg.hooks.evaluate import evaluate
 from gps_seg.hooks.fine_tune_hook import stock_model
+from gps_seg.runner.evaluate import evaluate
 from gps_seg.selection import random_state, set_random_state
 from gps_seg.sparse import trainable_summary
 from gps_seg.visualization import overlay_sheet, save_figure, save_image

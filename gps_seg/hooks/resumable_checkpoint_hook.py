@@ -9,7 +9,7 @@ from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 
 from gps_seg.files import write_content
-from gps_seg.hooks.checkpoints import plain, with_objects, without_objects
+from gps_seg.runner.checkpoints import plain, with_objects, without_objects
 
 LAST = 'last.pth'
 

@@ -9,8 +9,8 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
-from gps_seg.models.masks import stacked_masks
 from gps_seg.models.pooling import mask_pooled
+from gps_seg.models.target_masks import stacked_masks
 from gps_seg.models.weights import load_strictly, read_weight_file
 
 

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from gps_seg.models.architectures import build_sam_parts
 from gps_seg.models.decoding import decode
-from gps_seg.models.masks import stacked_masks
 from gps_seg.models.pooling import mask_pooled
+from gps_seg.models.target_masks import stacked_masks
 from gps_seg.models.weights import (
     load_strictly,
     read_weight_file,

@@ -2,7 +2,7 @@
 
 from gps_seg.visualization.figures import save_figure, save_image
 from gps_seg.visualization.overlay import overlay_image
-from gps_seg.visualization.selections import (
+from gps_seg.visualization.plans import (
     blocks_figure,
     inputs_figure,
     layers_figure,

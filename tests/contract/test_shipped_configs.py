@@ -11,8 +11,8 @@ import gps_seg.evaluation
 import gps_seg.hooks
 import gps_seg.models  # noqa: F401  registers what the configs name
 from gps_seg.hooks.fine_tune_hook import FineTuneHook
-from gps_seg.hooks.selection_data import SelectionPass
 from gps_seg.methods import Select
+from gps_seg.runner.contrastive_batches import SelectionPass
 
 CONFIGS = sorted(Path(__file__).parents[2].glob('configs/*.py'))
 

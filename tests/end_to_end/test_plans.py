@@ -11,9 +11,9 @@ import torch
 from mmengine.config import Config
 
 from gps_seg.cli import select as select_command
-from gps_seg.hooks.checkpoints import read_checkpoint
 from gps_seg.hooks.fine_tune_hook import FineTuneHook
 from gps_seg.methods.gps import GPS
+from gps_seg.runner.checkpoints import read_checkpoint
 from gps_seg.selection import Selection
 from tests.toy_runs import run, toy_config
 

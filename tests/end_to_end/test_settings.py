@@ -11,8 +11,8 @@ from mmengine.runner import Runner
 from torch import Tensor
 
 from gps_seg.cli.train import use_mixed_precision
-from gps_seg.hooks.checkpoints import read_checkpoint
 from gps_seg.hooks.fine_tune_hook import stock_model
+from gps_seg.runner.checkpoints import read_checkpoint
 from gps_seg.sparse import sparse_weights
 from tests.toy_runs import run, toy_config
 

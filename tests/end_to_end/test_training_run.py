@@ -16,9 +16,9 @@ from gps_seg.cli import test as test_command
 from gps_seg.cli import train as train_command
 from gps_seg.cli.quiet_runner import QuietRunner
 from gps_seg.delta import Delta
-from gps_seg.hooks.checkpoints import read_checkpoint
 from gps_seg.hooks.fine_tune_hook import FineTuneHook, stock_model
 from gps_seg.methods.gps import GPS
+from gps_seg.runner.checkpoints import read_checkpoint
 from gps_seg.selection import Selection, neuron_matrix
 from tests.toy_runs import run, toy_config
 

@@ -13,8 +13,8 @@ from mmseg.registry import OPTIM_WRAPPERS
 from torch import Tensor
 
 from gps_seg.hooks import FiniteHook
-from gps_seg.hooks.checkpoints import read_checkpoint
 from gps_seg.hooks.finite_hook import image_names
+from gps_seg.runner.checkpoints import read_checkpoint
 from tests.toy_runs import run, toy_config
 
 pytestmark = pytest.mark.slow

@@ -11,10 +11,10 @@ from torch import nn
 from torch.utils.data import Dataset
 
 import gps_seg
-from gps_seg.hooks.progress import PassProgress, pass_progress
-from gps_seg.hooks.ranks import sum_over_ranks
-from gps_seg.hooks.selection_data import ContrastiveBatches, SelectionPass, selection_data
 from gps_seg.methods import Method, SelectingMethod
+from gps_seg.runner.contrastive_batches import ContrastiveBatches, SelectionPass, selection_data
+from gps_seg.runner.progress import PassProgress, pass_progress
+from gps_seg.runner.ranks import sum_over_ranks
 from gps_seg.selection import Selection, UntilStable
 
 # How the images are loaded changes nothing about the selection.

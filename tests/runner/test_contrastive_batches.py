@@ -5,8 +5,8 @@ from types import SimpleNamespace
 import pytest
 from torch.utils.data import Dataset
 
-from gps_seg.hooks import progress
-from gps_seg.hooks.selection_data import (
+from gps_seg.runner import progress
+from gps_seg.runner.contrastive_batches import (
     ContrastiveBatches,
     SelectionPass,
     draws_of_batches,

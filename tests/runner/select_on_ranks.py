@@ -11,7 +11,7 @@ from torch.distributed.fsdp import fully_shard
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from gps_seg.hooks.ranks import check_not_sharded, sum_over_ranks
+from gps_seg.runner.ranks import check_not_sharded, sum_over_ranks
 from gps_seg.selection import Scores, selectable_weights, supcon_gradient
 from tests.toys import ToyNet, toy_batch
 

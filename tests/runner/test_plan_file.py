@@ -8,7 +8,7 @@ from mmengine.logging import MMLogger
 
 from gps_seg.data_root import VARIABLE
 from gps_seg.hooks import FineTuneHook
-from gps_seg.hooks.plan import described, load_plan
+from gps_seg.runner.plan_file import described, load_plan
 from gps_seg.selection import Entries, Selection
 
 BASE = 'a' * 64

@@ -8,9 +8,9 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 import gps_seg
-from gps_seg.hooks.selecting import select_entries
-from gps_seg.hooks.selection_data import SelectionPass
 from gps_seg.methods import build_method
+from gps_seg.runner.contrastive_batches import SelectionPass
+from gps_seg.runner.select_entries import select_entries
 from gps_seg.selection import Selection
 from tests.toys import ToyNet, toy_batch
 

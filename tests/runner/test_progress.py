@@ -10,7 +10,7 @@ import pytest
 from mmengine.logging import MMLogger
 from rich.console import Console
 
-from gps_seg.hooks.progress import ProgressBar, ProgressLog, pass_progress
+from gps_seg.runner.progress import ProgressBar, ProgressLog, pass_progress
 
 
 @pytest.fixture

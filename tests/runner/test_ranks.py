@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 import torch
 
-from gps_seg.hooks.ranks import check_not_sharded, sum_over_ranks
+from gps_seg.runner.ranks import check_not_sharded, sum_over_ranks
 from gps_seg.selection import Scores, neuron
-from tests.hooks.select_on_ranks import rank_tensors, toy_scores
 from tests.ranks import run_on_ranks
+from tests.runner.select_on_ranks import rank_tensors, toy_scores
 
 SCRIPT = Path(__file__).with_name('select_on_ranks.py')
 

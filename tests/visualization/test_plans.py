@@ -18,7 +18,7 @@ from gps_seg.visualization import (
     shared_figure,
 )
 from gps_seg.visualization.names import axis_title, short_names
-from gps_seg.visualization.selections import COLOURS
+from gps_seg.visualization.plans import COLOURS
 
 BLOCKS = {'net.stem': 10, 'net.blocks.0': 20, 'net.blocks.1': 50, 'net.neck': 20}
 

@@ -9,8 +9,8 @@ from mmengine.dataset import pseudo_collate
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from gps_seg.hooks.ranks import sum_over_ranks
 from gps_seg.methods import TrainingData
+from gps_seg.runner.ranks import sum_over_ranks
 from gps_seg.selection.passes import Progress, Stop
 
 NUM_VIEWS = 2
