@@ -1,0 +1,31 @@
+"""Reading and writing tensor files: never half a file, never a pickle that runs code.
+
+Every file of this toolkit knows when it is damaged.
+"""
+
+from gps_seg.files.atomic import remove_leftovers, write_atomically, write_content
+from gps_seg.files.digests import add_tensor, tensor_digest
+from gps_seg.files.errors import NotWritten
+from gps_seg.files.formats import load_as, save_as
+from gps_seg.files.seals import is_sealed, seal
+from gps_seg.files.tensors import load_tensors, save_tensors
+from gps_seg.files.weights import SEALED, WRAPPER_KEYS, load_pickle, read_weights
+
+__all__ = [
+    'SEALED',
+    'WRAPPER_KEYS',
+    'NotWritten',
+    'add_tensor',
+    'is_sealed',
+    'load_as',
+    'load_pickle',
+    'load_tensors',
+    'read_weights',
+    'remove_leftovers',
+    'save_as',
+    'save_tensors',
+    'seal',
+    'tensor_digest',
+    'write_atomically',
+    'write_content',
+]
