@@ -11,8 +11,9 @@ from gps_seg.selection.scores import Scores
 class Budget:
     """How many entries, as exactly one of three settings.
 
-    k: entries per neuron on average; a neuron with fewer inputs counts with all of them.
-    num: entries in all. fraction: of all entries that can be selected, in (0, 1].
+    k: entries per neuron on average, >= 1; a neuron with fewer inputs counts with all of them.
+    num: entries in all, >= 1.
+    fraction: share of all entries that are scored, in (0, 1].
 
     Raises ValueError, naming the setting, for none or two of them, or a value out of range.
     """
@@ -43,7 +44,7 @@ class Budget:
         return {name: value for name, value in settings.items() if value is not None}
 
     def total(self, scores: Scores) -> int:
-        """Entries in all. Raises ValueError where the weights have fewer, or it is none."""
+        """Entries in all. Raises ValueError if the weights have fewer, or if that is none."""
         size = sum(matrix.numel() for matrix in scores.values())
         if self.k is not None:
             return sum(len(m) * min(self.k, m.shape[1]) for m in scores.values())
@@ -91,12 +92,12 @@ class Budget:
 
     def provenance(self, scores: Scores) -> Mapping[str, str]:
         """The setting, and which weights have fewer inputs than k."""
-        said = {name: str(value) for name, value in self.settings().items()}
+        described = {name: str(value) for name, value in self.settings().items()}
         if self.k is not None:
             clamped = [name for name, matrix in scores.items() if matrix.shape[1] < self.k]
             if clamped:
-                said['clamped'] = ', '.join(clamped)
-        return said
+                described['clamped'] = ', '.join(clamped)
+        return described
 
 
 def share_out(total: int, shares: Sequence[float], limits: Sequence[int]) -> list[int]:

@@ -1,9 +1,7 @@
 """From scores to a selection.
 
-Each granularity takes scores and exactly one of `k` (entries per neuron on average), `num` (entries
-in all) and `fraction` (of all entries); see `Budget`. Of equal scores the entry that comes first
-(weight after weight, neuron after neuron, input after input) is taken. A weight of which nothing is
-taken is left out of the selection.
+Of equal scores every granularity takes the entry that comes first (weight after weight, neuron
+after neuron, input after input). A weight of which nothing is taken is left out of the selection.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -12,24 +10,17 @@ import torch
 from torch import Tensor
 
 from gps_seg.selection.budget import Budget
-from gps_seg.selection.lines import auto_masks, column_masks, row_masks
+from gps_seg.selection.rows_and_columns import auto_masks, column_masks, row_masks
 from gps_seg.selection.scores import Scores
 from gps_seg.selection.selection import Entries, Selection
 
 
-def neuron(
-    scores: Scores,
-    *,
-    k: int | None = None,
-    num: int | None = None,
-    fraction: float | None = None,
-) -> Selection:
-    """The top-k incoming weights of each output neuron (GPS, arXiv:2312.10136, section 3.2).
+def neuron(scores: Scores, budget: Budget) -> Selection:
+    """The top-k incoming weights of each output neuron (GPS, arXiv:2312.10136, section 3.1).
 
-    num, fraction: the largest k whose entries do not exceed them. Where a neuron has fewer inputs
-    than k, all of them are taken.
+    budget: k as given; for num and fraction, the largest k whose entries do not exceed them. If a
+    neuron has fewer inputs than k, all of them are taken.
     """
-    budget = Budget(k, num, fraction)
     per_neuron = budget.per_neuron(scores)
     entries = {}
     for name, matrix in scores.items():
@@ -39,87 +30,52 @@ def neuron(
         entries[name] = Entries(
             columns.cpu(), counts, tuple(weight.parameter.shape), weight.transposed_groups
         )
-    said = {'granularity': 'neuron', **budget.provenance(scores)}
-    return Selection(entries, {**said, 'k': str(per_neuron)})
+    provenance = {'granularity': 'neuron', **budget.provenance(scores)}
+    return Selection(entries, {**provenance, 'k': str(per_neuron)})
 
 
-def layer(
-    scores: Scores,
-    *,
-    k: int | None = None,
-    num: int | None = None,
-    fraction: float | None = None,
-) -> Selection:
+def layer(scores: Scores, budget: Budget) -> Selection:
     """The best entries of each weight, as many as its share of the budget, exactly."""
-    budget = Budget(k, num, fraction)
     counts = budget.of_layers(scores)
     masks = {name: _top([matrix], counts[name])[0] for name, matrix in scores.items()}
     return _selection(scores, masks, budget, 'layer')
 
 
-def net(
-    scores: Scores,
-    *,
-    k: int | None = None,
-    num: int | None = None,
-    fraction: float | None = None,
-) -> Selection:
+def net(scores: Scores, budget: Budget) -> Selection:
     """The best entries of all weights together, exactly as many as the budget says.
 
     The whole network's ranking of arXiv:2312.10136, Table 6a; needs one more copy of the scores.
     """
-    budget = Budget(k, num, fraction)
     masks = _top(list(scores.values()), budget.total(scores))
     return _selection(scores, dict(zip(scores, masks, strict=True)), budget, 'net')
 
 
-def rows(
-    scores: Scores,
-    *,
-    k: int | None = None,
-    num: int | None = None,
-    fraction: float | None = None,
-) -> Selection:
+def rows(scores: Scores, budget: Budget) -> Selection:
     """The neurons with the largest sum of scores, whole (GRFT, arXiv:2507.00016).
 
     As many of each weight as fit into its share of the budget; what is left over then goes to the
     best lines of all weights, by score per entry, that still fit. Never more than the budget.
     """
-    budget = Budget(k, num, fraction)
     masks = row_masks(scores, budget.of_layers(scores))
     return _selection(scores, masks, budget, 'rows')
 
 
-def columns(
-    scores: Scores,
-    *,
-    k: int | None = None,
-    num: int | None = None,
-    fraction: float | None = None,
-) -> Selection:
+def columns(scores: Scores, budget: Budget) -> Selection:
     """The inputs with the largest sum of scores, whole: as `rows`, by columns."""
-    budget = Budget(k, num, fraction)
     masks = column_masks(scores, budget.of_layers(scores))
     return _selection(scores, masks, budget, 'columns')
 
 
-def auto(
-    scores: Scores,
-    *,
-    k: int | None = None,
-    num: int | None = None,
-    fraction: float | None = None,
-) -> Selection:
+def auto(scores: Scores, budget: Budget) -> Selection:
     """Rows or columns of each weight: whichever captures more score with its share of the budget.
 
     A line that fits in part only counts with that part, so that both are judged at equal counts.
     """
-    budget = Budget(k, num, fraction)
     masks = auto_masks(scores, budget.of_layers(scores))
     return _selection(scores, masks, budget, 'auto')
 
 
-GRANULARITIES: dict[str, Callable[..., Selection]] = {
+GRANULARITIES: dict[str, Callable[[Scores, Budget], Selection]] = {
     'neuron': neuron,
     'layer': layer,
     'net': net,
@@ -127,6 +83,40 @@ GRANULARITIES: dict[str, Callable[..., Selection]] = {
     'columns': columns,
     'auto': auto,
 }
+
+
+def choose(scores: Scores, granularity: str, budget: Budget) -> Selection:
+    """The selection that a granularity and a budget make of scores.
+
+    scores: of every weight. Weights whose scores are all zero, as those that the images never
+        reach, are left out, rather than filled with whatever entries come first; the provenance
+        names them under 'unscored', separated by commas.
+    granularity: a key of GRANULARITIES.
+    budget: counts over the scored weights only.
+
+    Raises ValueError if every score is zero, or the budget does not fit.
+
+    >>> from gps_seg.selection import Magnitude, selectable_weights
+    >>> model = torch.nn.Sequential(torch.nn.Linear(2, 1), torch.nn.Linear(2, 1))
+    >>> model[0].weight.data = torch.tensor([[1.0, -3.0]])
+    >>> model[1].weight.data = torch.zeros(1, 2)
+    >>> scores = Magnitude(selectable_weights(model)).scores()
+    >>> selection = choose(scores, 'neuron', Budget(k=1))
+    >>> selection['0.weight'].columns, selection.provenance['unscored']
+    (tensor([1]), '1.weight')
+    """
+    if granularity not in GRANULARITIES:
+        raise ValueError(
+            f'there is no granularity {granularity!r}; choose one of {", ".join(GRANULARITIES)}'
+        )
+    unscored = scores.unscored()
+    if len(unscored) == len(scores):
+        raise ValueError(
+            'the scores of all weights are zero, so that there is nothing to choose by; score the '
+            'weights with images that reach them, or by another criterion'
+        )
+    selection = GRANULARITIES[granularity](scores.without(unscored), budget)
+    return selection.described(unscored=','.join(unscored)) if unscored else selection
 
 
 def _selection(

@@ -21,7 +21,7 @@ def pack_columns(
     """Pack entries for a file.
 
     columns: (num,) int64. counts: (neurons,) int64.
-    Returns {'columns': ..., 'counts': ...} and None, or, where every neuron has the same number of
+    Returns {'columns': ..., 'counts': ...} and None, or, if every neuron has the same number of
     entries, {'columns': ...} and that number.
     """
     packed = {'columns': columns.cpu().to(smallest_unsigned(max(num_inputs - 1, 0)))}

@@ -8,10 +8,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from gps_seg.files import load_tensors, save_tensors
+from gps_seg.files import load_as, save_as
 from gps_seg.selection.packing import pack_columns, unpack_columns
 
-FORMAT = 'gps_seg.selection/1'
+FILE_KIND = 'selection'
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,11 +21,11 @@ class Entries:
     columns: (num,) int64, the input of each entry, row after row, ascending within a row.
     counts: (neurons,) int64, how many entries each neuron has.
     shape: the shape of the weight itself.
-    transposed_groups: 0 where the weight stores one neuron after another (linear layers and
+    transposed_groups: 0 if the weight stores one neuron after another (linear layers and
         convolutions: (neurons, ...)); the number of groups for the weight of a transposed
         convolution, (inputs, neurons / groups, ...).
 
-    Raises ValueError where these do not describe distinct entries of one weight.
+    Raises ValueError if these do not describe distinct entries of one weight.
     """
 
     columns: Tensor
@@ -52,7 +52,7 @@ class Entries:
     def from_mask(
         cls, mask: Tensor, shape: tuple[int, ...], transposed_groups: int = 0
     ) -> 'Entries':
-        """mask: (neurons, inputs) bool, True where an entry is selected."""
+        """mask: (neurons, inputs) bool, True for a selected entry."""
         mask = mask.cpu()
         return cls(mask.nonzero()[:, 1], mask.sum(dim=1), tuple(shape), transposed_groups)
 
@@ -122,13 +122,17 @@ class Selection(Mapping[str, Entries]):
     def __len__(self) -> int:
         return len(self.entries)
 
+    def __repr__(self) -> str:
+        chosen = dict(self.provenance)
+        return f'Selection({self.num_entries:,} entries of {len(self)} weights, {chosen})'
+
     @property
     def num_entries(self) -> int:
         """How many weight entries are selected in all."""
         return sum(entries.num for entries in self.entries.values())
 
     def described(self, **provenance: object) -> 'Selection':
-        """The same entries with more said of how they were chosen."""
+        """The same entries, with more provenance."""
         more = {key: str(value) for key, value in provenance.items()}
         return Selection(self.entries, {**self.provenance, **more})
 
@@ -141,18 +145,18 @@ class Selection(Mapping[str, Entries]):
     def num_shared(self, other: 'Selection') -> int:
         """How many entries are in both of two selections over the same model.
 
-        Raises ValueError where a weight differs in shape: selections of different models.
+        Raises ValueError if a weight differs in shape: selections of different models.
         """
         shared = 0
         for name in self.entries.keys() & other.entries.keys():
-            own, its = self[name], other[name]
-            if own.shape != its.shape:
+            one, another = self[name], other[name]
+            if one.shape != another.shape:
                 raise ValueError(
-                    f'{name} is {own.shape} in one selection and {its.shape} in the other; '
+                    f'{name} is {one.shape} in one selection and {another.shape} in the other; '
                     'selections of different models do not compare'
                 )
-            places, others = own.storage_index(), its.storage_index()
-            shared += int(torch.isin(places, others, assume_unique=True).sum())
+            places = one.storage_index()
+            shared += int(torch.isin(places, another.storage_index(), assume_unique=True).sum())
         return shared
 
     def tensors(self) -> tuple[dict[str, Tensor], str]:
@@ -163,55 +167,64 @@ class Selection(Mapping[str, Entries]):
             packed, uniform = pack_columns(entries.columns, entries.counts, entries.num_inputs)
             tensors.update({f'{name}/{key}': value for key, value in packed.items()})
             # Short, since a delta repeats it for every weight.
-            about: dict[str, object] = {'shape': list(entries.shape)}
+            described: dict[str, object] = {'shape': list(entries.shape)}
             if entries.num_neurons != entries.shape[0]:
-                about['neurons'] = entries.num_neurons
+                described['neurons'] = entries.num_neurons
             if uniform is not None:
-                about['per_neuron'] = uniform
+                described['per_neuron'] = uniform
             if entries.transposed_groups:
-                about['transposed_groups'] = entries.transposed_groups
-            header[name] = about
+                described['transposed_groups'] = entries.transposed_groups
+            header[name] = described
         return tensors, json.dumps(header, separators=(',', ':'))
 
     @classmethod
     def from_tensors(
         cls, tensors: Mapping[str, Tensor], header: str, provenance: Mapping[str, str]
     ) -> 'Selection':
-        """The inverse of `tensors`. Raises ValueError or KeyError where the two do not fit."""
-        entries = {}
-        for name, about in json.loads(header).items():
+        """The inverse of `tensors`. Raises ValueError or KeyError if the two do not fit."""
+        entries: dict[str, Entries] = {}
+        headers = json.loads(header)
+        _check_known(tensors, headers)
+        for name, described in headers.items():
             columns, counts = unpack_columns(
                 tensors[f'{name}/columns'],
                 tensors.get(f'{name}/counts'),
-                about.get('neurons', about['shape'][0]),
-                about.get('per_neuron'),
+                described.get('neurons', described['shape'][0]),
+                described.get('per_neuron'),
             )
             entries[name] = Entries(
-                columns, counts, tuple(about['shape']), about.get('transposed_groups', 0)
+                columns,
+                counts,
+                tuple(described['shape']),
+                described.get('transposed_groups', 0),
             )
         return cls(entries, dict(provenance))
 
     def save(self, path: str | Path) -> None:
         """Write the selection as `.safetensors`, provenance in its metadata."""
         tensors, header = self.tensors()
-        metadata = {
-            'format': FORMAT,
-            'entries': header,
-            'provenance': json.dumps(dict(self.provenance)),
-        }
-        save_tensors(path, tensors, metadata)
+        provenance = json.dumps(dict(self.provenance))
+        save_as(FILE_KIND, path, tensors, {'entries': header, 'provenance': provenance})
 
     @classmethod
     def load(cls, path: str | Path) -> 'Selection':
-        """Read what `save` wrote. Raises ValueError where the file holds something else."""
-        tensors, metadata = load_tensors(path)
-        if metadata.get('format') != FORMAT:
-            raise ValueError(
-                f'{path} is no selection of this version (format {metadata.get("format")!r}, '
-                f'expected {FORMAT!r})'
-            )
-        try:
+        """Read what `save` wrote. Raises ValueError if the file is damaged or something else."""
+
+        def unpacked(
+            tensors: dict[str, Tensor], metadata: dict[str, str], version: int
+        ) -> 'Selection':
             provenance = json.loads(metadata['provenance'])
             return cls.from_tensors(tensors, metadata['entries'], provenance)
-        except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
-            raise ValueError(f'{path} is damaged ({error!r}); write or fetch it again') from error
+
+        return load_as(FILE_KIND, path, ('entries', 'provenance'), unpacked)
+
+
+def _check_known(tensors: Mapping[str, Tensor], headers: Mapping[str, dict]) -> None:
+    """Raise ValueError where a tensor or a word of the header has no meaning here."""
+    words = {'shape', 'neurons', 'per_neuron', 'transposed_groups'}
+    unknown = [word for header in headers.values() for word in header.keys() - words]
+    expected = {f'{name}/columns' for name in headers}
+    expected |= {f'{name}/counts' for name, h in headers.items() if 'per_neuron' not in h}
+    unknown += sorted(tensors.keys() ^ expected)
+    if unknown:
+        raise ValueError(f'{unknown[0]} is unknown or missing')

@@ -19,9 +19,12 @@ def agreement(first: Selection, second: Selection) -> float:
 class UntilStable:
     """Says when to stop: once the selection agrees with the one of `every` batches before.
 
-    choose: scores -> selection, what the method would select from the scores so far. threshold:
-    the agreement that is enough, in (0, 1]. every: batches between two comparisons. report: called
-    with every agreement. After each comparison `last_agreement` holds its result.
+    choose: scores -> selection, what the method would select from the scores so far.
+    threshold: the agreement that is enough, in (0, 1].
+    every: batches between two comparisons.
+    report: called with every agreement.
+
+    After each comparison `last_agreement` holds the result.
 
     The result is a selection from fewer images, not the one of the whole pass: two selections in a
     row can agree before the pass has seen what a rarer kind of image would add.
@@ -52,7 +55,10 @@ class UntilStable:
         self._num_batches += 1
         if self._num_batches % self.every:
             return False
-        now, before = self.choose(scores()), self._before
+        scores_so_far = scores()
+        if scores_so_far.all_zero():  # such as before the first batch with two images of a class
+            return False
+        now, before = self.choose(scores_so_far), self._before
         self._before = now
         if before is None:
             return False

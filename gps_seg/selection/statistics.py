@@ -13,8 +13,8 @@ from gps_seg.selection.selection import Entries, Selection
 def block_of(name: str) -> str:
     """The block that a parameter belongs to: the innermost numbered part that holds layers.
 
-    A number that names a layer itself, as in a neck of layers, makes no block. Where there is none,
-    the first two parts of the layer's name.
+    A number that names a layer itself, as in a neck of layers, makes no block. If there is no
+    block, the first two parts of the layer's name.
 
     >>> block_of('image_encoder.blocks.11.attn.qkv.weight')
     'image_encoder.blocks.11'
@@ -34,7 +34,7 @@ def layer_of(name: str) -> str:
 
 
 @dataclass(frozen=True)
-class Counts:
+class EntryCounts:
     """Entries of a part of a network.
 
     selected: how many are selected. size: how many the weights of that part have.
@@ -44,11 +44,11 @@ class Counts:
     size: int
 
     @classmethod
-    def of(cls, entries: Entries) -> 'Counts':
+    def of(cls, entries: Entries) -> 'EntryCounts':
         return cls(entries.num, entries.num_neurons * entries.num_inputs)
 
-    def __add__(self, other: 'Counts') -> 'Counts':
-        return Counts(self.selected + other.selected, self.size + other.size)
+    def __add__(self, other: 'EntryCounts') -> 'EntryCounts':
+        return EntryCounts(self.selected + other.selected, self.size + other.size)
 
     @property
     def share(self) -> float:
@@ -56,17 +56,17 @@ class Counts:
         return self.selected / self.size if self.size else 0.0
 
 
-def counts_by_weight(selection: Selection) -> dict[str, Counts]:
+def counts_by_weight(selection: Selection) -> dict[str, EntryCounts]:
     """Counts of every weight, in the order of the network."""
-    return {name: Counts.of(entries) for name, entries in selection.items()}
+    return {name: EntryCounts.of(entries) for name, entries in selection.items()}
 
 
-def counts_by_block(selection: Selection) -> dict[str, Counts]:
-    """Counts of every block, in the order of the network."""
-    found: dict[str, Counts] = defaultdict(lambda: Counts(0, 0))
+def counts_by_block(selection: Selection) -> dict[str, EntryCounts]:
+    """Counts of every block, in the order of the network (GPS, arXiv:2312.10136, Fig. 9)."""
+    by_block: dict[str, EntryCounts] = defaultdict(lambda: EntryCounts(0, 0))
     for name, counts in counts_by_weight(selection).items():
-        found[block_of(name)] += counts
-    return dict(found)
+        by_block[block_of(name)] += counts
+    return dict(by_block)
 
 
 def top_blocks_share(selection: Selection, *, num: int = 2) -> float:
@@ -90,8 +90,9 @@ def top_blocks_share(selection: Selection, *, num: int = 2) -> float:
 class Shared:
     """How many entries several selections have in common, as in Fig. 12 of GPS (arXiv:2312.10136).
 
-    by_all: entries that all of them select. by_some: by more than one, but not by all. own: for
-    each selection, the entries that no other has.
+    by_all: entries that all of them select.
+    by_some: entries that more than one select, but not all.
+    own: for each selection, the entries that no other has.
     """
 
     by_all: int
@@ -111,14 +112,15 @@ class Shared:
 def shared_by_block(selections: Sequence[Selection]) -> dict[str, Shared]:
     """What two or more selections over the same model share, by block.
 
-    Raises ValueError for fewer than two, or where a weight differs in shape.
+    Raises ValueError for fewer than two, or if a weight differs in shape.
     """
     if len(selections) < 2:
         raise ValueError(f'{len(selections)} selection to compare; give at least two')
-    found: dict[str, Shared] = defaultdict(lambda: Shared(0, 0, (0,) * len(selections)))
+    none = Shared(0, 0, (0,) * len(selections))
+    by_block: dict[str, Shared] = defaultdict(lambda: none)
     for name in _in_order(selections):
-        found[block_of(name)] += _shared_entries(name, selections)
-    return dict(found)
+        by_block[block_of(name)] += _shared_entries(name, selections)
+    return dict(by_block)
 
 
 def total_shared(by_block: Mapping[str, Shared]) -> Shared:
@@ -160,7 +162,7 @@ def _shared_entries(name: str, selections: Sequence[Selection]) -> Shared:
         torch.zeros(0, dtype=torch.int64) if e is None else e.storage_index() for e in holders
     ]
     _, place, times = torch.cat(places).unique(return_inverse=True, return_counts=True)
-    alone = (times == 1)[place].split([len(p) for p in places])
-    own = tuple(int(mask.sum()) for mask in alone)
+    only_here = (times == 1)[place].split([len(p) for p in places])
+    own = tuple(int(mask.sum()) for mask in only_here)
     by_all = int((times == len(selections)).sum())
     return Shared(by_all, len(times) - by_all - sum(own), own)

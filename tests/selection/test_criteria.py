@@ -1,6 +1,6 @@
-"""Every criterion against NumPy on a network of two layers, and the doors of every pass."""
+"""Every criterion against NumPy in float64, on a network of two layers."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -13,12 +13,9 @@ from gps_seg.selection import (
     CRITERIA,
     Scores,
     SelectableWeight,
-    magnitude,
+    WeightActivation,
+    score,
     selectable_weights,
-    squared_gradient,
-    supcon_gradient,
-    task_gradient,
-    weight_activation,
 )
 
 Batch = tuple[Tensor, Tensor]
@@ -53,7 +50,7 @@ def chunked(whole: list[list[Batch]], size: int) -> list[list[Batch]]:
 
 
 def look_of(model: nn.Module, criterion: str) -> Callable[[Batch], Any]:
-    if criterion in ('task_gradient', 'squared_gradient'):
+    if CRITERIA[criterion].needs == 'loss':
         return lambda batch: F.cross_entropy(model(batch[0]), batch[1])
     return lambda batch: (model(batch[0]), batch[1])
 
@@ -113,15 +110,14 @@ def assert_scores(scores: Scores, expected: Mapping[str, Array]) -> None:
         np.testing.assert_allclose(matrix.numpy(), expected[name], atol=1e-6 * largest, rtol=0)
 
 
+def scores_of(model: nn.Module, criterion: str, images: Any, **settings: Any) -> Scores:
+    look = look_of(model, criterion)
+    return score(model, CRITERIA[criterion](selectable_weights(model), look, **settings), images)
+
+
 def test_the_contrastive_gradient_is_summed_with_its_sign() -> None:
     model = TwoLayers()
-    scores = supcon_gradient(
-        model,
-        selectable_weights(model),
-        batches(),
-        look_of(model, 'supcon_gradient'),
-        temperature=0.5,
-    )
+    scores = scores_of(model, 'supcon_gradient', batches(), temperature=0.5)
     parts = [supcon_gradient_in_numpy(model, batch, 0.5) for (batch,) in batches()]
     assert_scores(scores, {name: np.abs(sum(part[name] for part in parts)) for name in parts[0]})
 
@@ -129,12 +125,7 @@ def test_the_contrastive_gradient_is_summed_with_its_sign() -> None:
 @pytest.mark.parametrize('size', [6, 4, 1])
 def test_the_task_gradient_is_summed_with_its_sign_in_chunks_of_any_size(size: int) -> None:
     model = TwoLayers()
-    scores = task_gradient(
-        model,
-        selectable_weights(model),
-        chunked(batches(), size),
-        look_of(model, 'task_gradient'),
-    )
+    scores = scores_of(model, 'task_gradient', chunked(batches(), size))
     parts = [cross_entropy_gradient(model, batch) for (batch,) in batches()]
     assert_scores(scores, {name: np.abs(sum(part[name] for part in parts)) for name in parts[0]})
 
@@ -142,145 +133,147 @@ def test_the_task_gradient_is_summed_with_its_sign_in_chunks_of_any_size(size: i
 @pytest.mark.parametrize('size', [6, 4])
 def test_squared_gradients_of_the_batches_do_not_cancel(size: int) -> None:
     model = TwoLayers()
-    scores = squared_gradient(
-        model,
-        selectable_weights(model),
-        chunked(batches(), size),
-        look_of(model, 'squared_gradient'),
-    )
+    scores = scores_of(model, 'squared_gradient', chunked(batches(), size))
     parts = [cross_entropy_gradient(model, batch) for (batch,) in batches()]
     assert_scores(
         scores, {name: np.sum([part[name] ** 2 for part in parts], axis=0) for name in parts[0]}
     )
 
 
-@pytest.mark.parametrize('anchored', [False, True])
-def test_weight_times_activation_is_the_mean_over_samples(anchored: bool) -> None:
+@pytest.mark.parametrize('size', [6, 4])
+def test_the_square_of_the_summed_gradient_is_the_other_reading(size: int) -> None:
     model = TwoLayers()
-    anchors = [[(images * 3 + 1, labels)] for ((images, labels),) in batches(num=2)]
-    scores = weight_activation(
-        model,
-        selectable_weights(model),
-        chunked(batches(), 4),
-        look_of(model, 'weight_activation'),
-        anchors=anchors if anchored else None,
+    scores = scores_of(model, 'squared_gradient', chunked(batches(), size), squares='of_sum')
+    parts = [cross_entropy_gradient(model, batch) for (batch,) in batches()]
+    assert_scores(
+        scores, {name: np.sum([part[name] for part in parts], axis=0) ** 2 for name in parts[0]}
     )
 
-    def means(several: list[list[Batch]]) -> tuple[Array, Array]:
-        images = np.concatenate([batch[0].numpy() for (batch,) in several])
-        return np.abs(images).mean(0), np.abs(outputs(model, images)[0]).mean(0)
 
-    seen, reference = means(batches()), means(anchors)
-    ratios = [s / r if anchored else s for s, r in zip(seen, reference, strict=True)]
+def test_another_kind_of_squares_is_refused() -> None:
+    with pytest.raises(ValueError, match="one of of_batches, of_sum, got 'of_images'"):
+        CRITERIA['squared_gradient']([], lambda batch: batch, squares='of_images')
+
+
+def test_weight_times_activation_is_the_mean_over_samples() -> None:
+    model = TwoLayers()
+    scores = scores_of(model, 'weight_activation', chunked(batches(), 4))
+    images = np.concatenate([batch[0].numpy() for (batch,) in batches()])
     first, _, second, _ = arrays(model)
     expected = {
-        'first.weight': np.abs(first) * ratios[0],
-        'second.weight': np.abs(second) * ratios[1],
+        'first.weight': np.abs(first) * np.abs(images).mean(0),
+        'second.weight': np.abs(second) * np.abs(outputs(model, images)[0]).mean(0),
     }
     assert_scores(scores, expected)
-
-
-def test_an_input_that_the_anchors_never_excite_stays_finite() -> None:
-    layer = nn.Linear(2, 1, bias=False)
-    nn.init.ones_(layer.weight)
-    anchor = [[torch.tensor([[1.0, 0.0]])]]
-    scores = weight_activation(
-        layer, selectable_weights(layer), [[torch.ones(1, 2)]], layer, anchors=anchor
-    )
-    assert scores['weight'].tolist() == [[1.0, pytest.approx(1000.0)]]
 
 
 def test_magnitude_is_the_size_of_the_weight() -> None:
     model = TwoLayers()
     first, _, second, _ = arrays(model)
     expected = {'first.weight': np.abs(first), 'second.weight': np.abs(second)}
-    assert_scores(magnitude(selectable_weights(model)), expected)
-
-
-DATA_CRITERIA = ('supcon_gradient', 'task_gradient', 'squared_gradient', 'weight_activation')
-each_pass = pytest.mark.parametrize('criterion', DATA_CRITERIA)
-
-
-def score(criterion: str, images: Any, **doors: Any) -> Scores:
-    model = TwoLayers()
-    return CRITERIA[criterion](
-        model, selectable_weights(model), images, look_of(model, criterion), **doors
-    )
-
-
-@each_pass
-@pytest.mark.parametrize('first_share', [2, 3], ids=['two and one batch', 'three and none'])
-def test_what_two_ranks_sum_up_is_what_one_process_sees(criterion: str, first_share: int) -> None:
-    of_the_other: dict[str, Tensor] = {}
-
-    def send(sums: Mapping[str, Tensor]) -> None:
-        assert not of_the_other
-        of_the_other.update({name: total.clone() for name, total in sums.items()})
-
-    def add(sums: Mapping[str, Tensor]) -> None:
-        assert sums.keys() == of_the_other.keys()
-        for name, total in sums.items():
-            total += of_the_other[name]
-
-    # What this rank alone would say is of no interest, and an error where it saw nothing.
-    try:
-        score(criterion, batches()[first_share:], reduce=send)
-    except ValueError:
-        assert first_share == 3
-    together = score(criterion, batches()[:first_share], reduce=add)
-    whole = score(criterion, batches())
-    for name, matrix in whole.items():
-        assert torch.allclose(together[name], matrix, rtol=1e-9), name
-
-
-@each_pass
-def test_a_pass_ends_where_stop_says_so_and_shows_the_scores_so_far(criterion: str) -> None:
-    loaded, so_far, told = [], [], []
-
-    def images() -> Iterator[list[Batch]]:
-        for number, batch in enumerate(batches()):
-            loaded.append(number)
-            yield batch
-
-    def stop(scores: Callable[[], Scores]) -> bool:
-        so_far.append(scores())
-        return len(so_far) == 2
-
-    result = score(criterion, images(), stop=stop, progress=lambda *about: told.append(about))
-    assert loaded == [0, 1]
-    assert [done for done, _ in told] == [1, 2]
-    assert all((loss is None) == (criterion == 'weight_activation') for _, loss in told)
-    for num, scores in ((1, so_far[0]), (2, so_far[1]), (2, result)):
-        expected = score(criterion, batches()[:num])
-        assert all(torch.equal(scores[name], expected[name]) for name in expected)
-
-
-@each_pass
-def test_without_images_a_pass_says_so(criterion: str) -> None:
-    with pytest.raises(ValueError, match='saw no images'):
-        score(criterion, [])
+    assert_scores(scores_of(model, 'magnitude', []), expected)
 
 
 def test_a_weight_that_the_loss_does_not_reach_scores_zero() -> None:
     model = TwoLayers()
-    scores = supcon_gradient(
-        model, selectable_weights(model), batches(), lambda b: (model.first(b[0]), b[1])
+    criterion = CRITERIA['supcon_gradient'](
+        selectable_weights(model), lambda b: (model.first(b[0]), b[1])
     )
+    scores = score(model, criterion, batches())
     assert scores['first.weight'].any()
     assert not scores['second.weight'].any()
-
-
-def test_low_precision_gradients_are_scored_in_full_precision() -> None:
-    model = TwoLayers().bfloat16()
-    low = [[(images.bfloat16(), labels)] for ((images, labels),) in batches()]
-    for criterion in DATA_CRITERIA:
-        weights = selectable_weights(model)
-        scores = CRITERIA[criterion](model, weights, low, look_of(model, criterion))
-        assert {matrix.dtype for matrix in scores.values()} == {torch.float32}
 
 
 def test_tables_have_no_activation_to_score() -> None:
     table = SelectableWeight('positions', nn.Parameter(torch.ones(1, 4, 2)), table=True)
     assert table.matrix(table.parameter).shape == (4, 2)
     with pytest.raises(ValueError, match='positions multiplies no activation'):
-        weight_activation(nn.Identity(), [table], [[torch.ones(1)]], nn.Identity())
+        WeightActivation([table], nn.Identity())
+
+
+@pytest.mark.parametrize('criterion', CRITERIA)
+def test_a_criterion_that_looks_at_images_asks_for_its_function(criterion: str) -> None:
+    weights = selectable_weights(TwoLayers())
+    needs = CRITERIA[criterion].needs
+    if needs == 'nothing':
+        CRITERIA[criterion](weights)
+        return
+    with pytest.raises(ValueError, match=rf'give {needs}\(micro_batch\)'):
+        CRITERIA[criterion](weights)
+
+
+@pytest.mark.parametrize('criterion', CRITERIA)
+@pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
+def test_a_low_precision_model_is_scored_in_full_precision(
+    criterion: str, dtype: torch.dtype
+) -> None:
+    model = TwoLayers().to(dtype)
+    low = [[(images.to(dtype), labels)] for ((images, labels),) in batches()]
+    scores = scores_of(model, criterion, low)
+    assert {matrix.dtype for matrix in scores.values()} == {torch.float32}
+
+
+class Reads(nn.Module):
+    """A layer whose gradient is exactly its input, and whose input is exact in bf16."""
+
+    def __init__(self, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.layer = nn.Linear(6, 4, bias=False, dtype=dtype)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.layer(images)
+
+
+NUM_LONG, WEIGHING = 600, np.array([1.0, -2.0, 0.5, 4.0])
+
+
+def long_batches(dtype: torch.dtype) -> tuple[list[list[Batch]], Array]:
+    """Many batches of two micro-batches of one image each, and the images (num, 2, 6)."""
+    images = np.random.default_rng(0).integers(-6, 14, (NUM_LONG, 2, 6)).astype(np.float64)
+    label = torch.zeros(1, dtype=torch.int64)
+    made = [
+        [(torch.from_numpy(image)[None].to(dtype), label) for image in batch] for batch in images
+    ]
+    return made, images
+
+
+def weighed(model: nn.Module) -> Callable[[Batch], Tensor]:
+    """A loss whose gradient at the layer's output is WEIGHING."""
+    return lambda batch: (model(batch[0]) * torch.from_numpy(WEIGHING).to(batch[0])).sum()
+
+
+@pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16, torch.float32])
+@pytest.mark.parametrize(
+    'criterion, settings',
+    [('task_gradient', {}), ('squared_gradient', {}), ('squared_gradient', {'squares': 'of_sum'})],
+    ids=['signed', 'squares of batches', 'square of the sum'],
+)
+def test_a_long_sum_loses_nothing_whatever_the_type_of_the_weights(
+    criterion: str, settings: dict[str, Any], dtype: torch.dtype
+) -> None:
+    model = Reads(dtype)
+    made, images = long_batches(dtype)
+    rule = CRITERIA[criterion](selectable_weights(model), weighed(model), **settings)
+    scores = score(model, rule, made)
+    of_batches = WEIGHING[:, None] * images.mean(1)[:, None]
+    total = of_batches.sum(0)
+    expected = {
+        'task_gradient': np.abs(total),
+        'squared_gradient': total**2 if settings else (of_batches**2).sum(0),
+    }[criterion]
+    # A sum in bf16 is wrong by far more than a hundredth here.
+    np.testing.assert_allclose(scores['layer.weight'].numpy(), expected, rtol=1e-6)
+
+
+def test_a_contrastive_gradient_of_a_bf16_model_is_that_of_float64() -> None:
+    low, exact = TwoLayers().bfloat16(), TwoLayers()
+    exact.load_state_dict(low.state_dict())
+    many = batches(num=200)
+    rounded = [[(images.bfloat16(), labels)] for ((images, labels),) in many]
+    widened = [[(images.double(), labels)] for ((images, labels),) in rounded]
+    got = scores_of(low, 'supcon_gradient', chunked(rounded, 2), temperature=0.5)
+    parts = [supcon_gradient_in_numpy(exact, batch, 0.5) for (batch,) in widened]
+    for name, matrix in got.items():
+        expected = np.abs(sum(part[name] for part in parts))
+        # Each gradient is rounded; their sum is not.
+        assert np.abs(matrix.numpy() - expected).max() < 0.02 * expected.max()

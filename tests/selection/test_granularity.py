@@ -7,7 +7,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from gps_seg.selection import GRANULARITIES, Budget, Scores, SelectableWeight, Selection, net
+from gps_seg.selection import (
+    GRANULARITIES,
+    Budget,
+    Scores,
+    SelectableWeight,
+    Selection,
+    choose,
+    net,
+)
 from gps_seg.selection.budget import share_out
 
 Arrays = dict[str, np.ndarray]
@@ -57,7 +65,7 @@ def test_neuron_takes_the_best_inputs_of_each_and_of_equal_ones_the_first(
         for row, values in enumerate(matrix.numpy()):
             mask[row, best_first(values)[:k]] = True
         expected[name] = mask
-    assert_masks(GRANULARITIES['neuron'](scores, k=k), scores, expected)
+    assert_masks(GRANULARITIES['neuron'](scores, Budget(k=k)), scores, expected)
 
 
 @settings(max_examples=60, deadline=None)
@@ -71,7 +79,7 @@ def test_layer_takes_the_best_of_each_weight_as_many_as_neuron_does(
         mask = np.zeros(matrix.numel(), dtype=bool)
         mask[best_first(matrix.numpy().ravel())[: len(matrix) * min(k, matrix.shape[1])]] = True
         expected[name] = mask.reshape(matrix.shape)
-    assert_masks(GRANULARITIES['layer'](scores, k=k), scores, expected)
+    assert_masks(GRANULARITIES['layer'](scores, Budget(k=k)), scores, expected)
 
 
 @settings(max_examples=60, deadline=None)
@@ -89,7 +97,7 @@ def test_net_takes_the_best_of_all_weights_exactly(
         name: part.reshape(matrix.shape)
         for (name, matrix), part in zip(scores.items(), parts, strict=True)
     }
-    selection = net(scores, num=num)
+    selection = net(scores, Budget(num=num))
     assert_masks(selection, scores, expected)
     assert selection.keys() == {name for name, mask in expected.items() if mask.any()}
 
@@ -103,11 +111,11 @@ def lines_by_hand(scores: Scores, axes: dict[str, int], counts: dict[str, int]) 
         mask = masks[name] if axes[name] == 0 else masks[name].T
         length = lines.shape[1]
         ranked = best_first(lines.sum(1)).tolist()
-        own = counts[name] // length
-        for line in ranked[:own]:
+        num = counts[name] // length
+        for line in ranked[:num]:
             mask[line] = True
-        left -= own * length
-        waiting += [(-lines[i].sum() / length, order, i, mask, length) for i in ranked[own:]]
+        left -= num * length
+        waiting += [(-lines[i].sum() / length, order, i, mask, length) for i in ranked[num:]]
     for _, _, line, mask, length in sorted(waiting, key=lambda entry: entry[:3]):
         if length <= left:
             mask[line] = True
@@ -126,9 +134,9 @@ def test_lines_are_whole_and_come_as_near_to_the_budget_as_they_fit(
     expected = lines_by_hand(scores, dict.fromkeys(scores, axis), counts)
     if not any(mask.any() for mask in expected.values()):
         with pytest.raises(ValueError, match='less than a single one of the rows'):
-            GRANULARITIES[granularity](scores, k=k)
+            GRANULARITIES[granularity](scores, Budget(k=k))
         return
-    selection = GRANULARITIES[granularity](scores, k=k)
+    selection = GRANULARITIES[granularity](scores, Budget(k=k))
     assert_masks(selection, scores, expected)
     assert selection.num_entries <= sum(counts.values())
 
@@ -150,7 +158,7 @@ def test_auto_takes_the_lines_that_capture_more_at_equal_counts(
     axis = int(captured[1] > captured[0])
     expected = lines_by_hand(scores, {'w0': axis}, {'w0': budget})
     if expected['w0'].any():
-        assert_masks(GRANULARITIES['auto'](scores, fraction=fraction), scores, expected)
+        assert_masks(GRANULARITIES['auto'](scores, Budget(fraction=fraction)), scores, expected)
 
 
 @settings(max_examples=60, deadline=None)
@@ -162,7 +170,7 @@ def test_a_number_or_a_fraction_is_met_or_not_exceeded(
     total = int(fraction * sum(matrix.numel() for matrix in scores.values()))
     for budget in ({'fraction': fraction}, {'num': total}):
         try:
-            num = GRANULARITIES[granularity](scores, **budget).num_entries
+            num = GRANULARITIES[granularity](scores, Budget(**budget)).num_entries
         except ValueError:
             # Less than one entry, one per neuron, or one line.
             assert granularity not in ('layer', 'net') or total < 1
@@ -190,9 +198,9 @@ def test_sharing_out_keeps_the_total_the_limits_and_the_proportions(data: st.Dat
 def test_a_k_above_the_fan_in_is_clamped_and_said() -> None:
     scores = scores_with([(3, 5), (4, 2)], 0)
     for granularity in GRANULARITIES.values():
-        assert granularity(scores, k=3).provenance['clamped'] == 'w1'
-        assert 'clamped' not in granularity(scores, k=2).provenance
-    assert GRANULARITIES['neuron'](scores, k=3).num_entries == 3 * 3 + 4 * 2
+        assert granularity(scores, Budget(k=3)).provenance['clamped'] == 'w1'
+        assert 'clamped' not in granularity(scores, Budget(k=2)).provenance
+    assert GRANULARITIES['neuron'](scores, Budget(k=3)).num_entries == 3 * 3 + 4 * 2
 
 
 @pytest.mark.parametrize(
@@ -215,14 +223,57 @@ def test_a_budget_that_is_none_is_refused_by_its_setting(budget: dict, cause: st
 def test_a_budget_that_the_weights_cannot_meet_is_refused() -> None:
     scores = scores_with([(3, 5)], 0)
     with pytest.raises(ValueError, match='num must be at most 15'):
-        net(scores, num=16)
+        net(scores, Budget(num=16))
     with pytest.raises(ValueError, match='less than one entry'):
-        net(scores, fraction=0.01)
+        net(scores, Budget(fraction=0.01))
     with pytest.raises(ValueError, match='num=2 is less than one entry for each of the 3 neurons'):
-        GRANULARITIES['neuron'](scores, num=2)
+        GRANULARITIES['neuron'](scores, Budget(num=2))
 
 
 def test_a_weight_of_which_nothing_is_taken_is_left_out() -> None:
     scores = scores_with([(2, 2), (2, 2)], 0)
     scores = Scores({'w0': torch.zeros(2, 2), 'w1': torch.ones(2, 2)}, scores.weights)
-    assert list(net(scores, num=3)) == ['w1']
+    assert list(net(scores, Budget(num=3))) == ['w1']
+
+
+def with_zeros(scores: Scores, *names: str) -> Scores:
+    zeroed = {n: torch.zeros_like(m) if n in names else m + 1 for n, m in scores.items()}
+    return Scores(zeroed, scores.weights)
+
+
+@pytest.mark.parametrize('granularity', GRANULARITIES)
+def test_a_weight_without_any_score_is_named_and_not_filled(granularity: str) -> None:
+    scores = with_zeros(scores_with([(3, 5), (4, 4), (2, 6)], 0), 'w0', 'w2')
+    selection = choose(scores, granularity, Budget(k=2))
+    assert list(selection) == ['w1']
+    assert selection.provenance['unscored'] == 'w0,w2'
+    alone = GRANULARITIES[granularity](scores.without(['w0', 'w2']), Budget(k=2))
+    assert selection.overlap(alone) == 1
+    assert {**alone.provenance, 'unscored': 'w0,w2'} == selection.provenance
+
+
+@pytest.mark.parametrize('granularity', ['neuron', 'layer', 'net'])
+def test_k_counts_over_scored_weights_only(granularity: str) -> None:
+    scores = scores_with([(3, 5), (4, 4), (2, 6)], 0)
+    assert choose(with_zeros(scores), granularity, Budget(k=2)).num_entries == 2 * (3 + 4 + 2)
+    assert choose(with_zeros(scores, 'w1'), granularity, Budget(k=2)).num_entries == 2 * (3 + 2)
+
+
+@pytest.mark.parametrize('granularity', GRANULARITIES)
+def test_where_every_weight_has_a_score_choosing_is_the_granularity(granularity: str) -> None:
+    scores = with_zeros(scores_with([(3, 5), (4, 4)], 1))
+    selection = choose(scores, granularity, Budget(fraction=0.5))
+    by_hand = GRANULARITIES[granularity](scores, Budget(fraction=0.5))
+    assert selection.overlap(by_hand) == 1
+    assert selection.provenance == by_hand.provenance
+
+
+def test_scores_that_are_all_zero_choose_nothing() -> None:
+    scores = with_zeros(scores_with([(3, 5), (4, 4)], 1), 'w0', 'w1')
+    with pytest.raises(ValueError, match='scores of all weights are zero'):
+        choose(scores, 'neuron', Budget(k=1))
+
+
+def test_a_granularity_that_does_not_exist_is_refused() -> None:
+    with pytest.raises(ValueError, match="no granularity 'cell'; choose one of neuron, layer"):
+        choose(scores_with([(3, 5)], 1), 'cell', Budget(k=1))

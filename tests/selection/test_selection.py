@@ -173,7 +173,7 @@ def test_a_saved_selection_of_a_transposed_convolution_loads_equal(tmp_path: Pat
 
 def test_a_file_of_another_kind_is_no_selection(tmp_path: Path) -> None:
     save_file({'w': torch.zeros(2)}, tmp_path / 'weights.safetensors')
-    with pytest.raises(ValueError, match=r'weights.safetensors is no selection of this version'):
+    with pytest.raises(ValueError, match=r'weights.safetensors is no selection'):
         Selection.load(tmp_path / 'weights.safetensors')
 
 

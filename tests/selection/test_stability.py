@@ -10,14 +10,16 @@ from hypothesis.extra import numpy as hnp
 from torch import Tensor
 
 from gps_seg.selection import (
+    Budget,
     Entries,
     Scores,
     Selection,
+    SupconGradient,
     UntilStable,
     agreement,
     neuron,
+    score,
     selectable_weights,
-    supcon_gradient,
 )
 from tests.toys import ToyNet, toy_batch
 
@@ -31,8 +33,8 @@ def chosen(*columns: int) -> Selection:
     return Selection({'w': Entries(torch.tensor(columns), torch.ones(shape[0]).long(), shape)})
 
 
-def no_scores() -> Scores:
-    return Scores({}, {})
+def some_scores() -> Scores:
+    return Scores({'w': torch.ones(1, 1)}, {})
 
 
 @given(hnp.arrays(bool, (4, 7)), hnp.arrays(bool, (4, 7)))
@@ -50,7 +52,7 @@ def test_the_pass_ends_once_two_selections_in_a_row_agree_enough() -> None:
     steps = [chosen(0, 0, 0, 0), chosen(0, 1, 1, 1), chosen(0, 1, 2, 2), chosen(0, 1, 2, 3)]
     reported: list[float] = []
     stop = UntilStable(lambda scores: steps.pop(0), threshold=0.75, every=1, report=reported.append)
-    assert [stop(no_scores) for _ in range(4)] == [False, False, False, True]
+    assert [stop(some_scores) for _ in range(4)] == [False, False, False, True]
     assert reported == [0.25, 0.5, 0.75]
     assert stop.last_agreement == 0.75
 
@@ -60,7 +62,7 @@ def test_only_every_nth_batch_is_compared_and_costs_anything() -> None:
 
     def scores() -> Scores:
         asked.append(True)
-        return no_scores()
+        return some_scores()
 
     stop = UntilStable(lambda scores: chosen(1), threshold=1.0, every=3)
     assert [stop(scores) for _ in range(6)] == [False] * 5 + [True]
@@ -80,9 +82,8 @@ def test_comparing_after_every_zero_batches_is_refused() -> None:
 
 def supcon(model: ToyNet, batches: Iterator[list[Batch]], stop: Stop | None) -> Scores:
     weights = selectable_weights(model, without=['head.weight'])
-    return supcon_gradient(
-        model, weights, batches, lambda b: (model.features(b[0]), b[1]), stop=stop
-    )
+    criterion = SupconGradient(weights, lambda b: (model.features(b[0]), b[1]))
+    return score(model, criterion, batches, stop=stop)
 
 
 def test_a_pass_that_is_stopped_scores_the_batches_it_saw() -> None:
@@ -117,7 +118,21 @@ def test_images_that_repeat_are_stable_and_leave_the_rest_unseen() -> None:
             seen.append(number)
             yield [toy_batch(seed=0)]
 
-    stop = UntilStable(lambda scores: neuron(scores, k=2), threshold=0.99, every=2)
+    stop = UntilStable(lambda scores: neuron(scores, Budget(k=2)), threshold=0.99, every=2)
     supcon(model, batches(), stop)
     assert len(seen) == 4
     assert stop.last_agreement is not None and stop.last_agreement >= 0.99
+
+
+def test_nothing_is_compared_before_any_entry_has_a_score() -> None:
+    asked = []
+
+    def choose(scores: Scores) -> Selection:
+        asked.append(scores)
+        return chosen(1)
+
+    stop = UntilStable(choose, threshold=1.0, every=1)
+    nothing = Scores({'w': torch.zeros(1, 10)}, {})
+    assert [stop(lambda: nothing) for _ in range(3)] == [False] * 3
+    assert asked == []
+    assert [stop(some_scores) for _ in range(2)] == [False, True]

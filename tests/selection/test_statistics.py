@@ -114,17 +114,17 @@ masks = hnp.arrays(bool, (3, 5))
 def test_shared_and_own_entries_are_counted_as_in_the_masks(pairs: list) -> None:
     names = ('blocks.0.a.weight', 'blocks.1.a.weight')
     selections = [selection_of(dict(zip(names, pair, strict=True))) for pair in pairs]
-    found = shared_by_block(selections)
-    assert list(found) == ['blocks.0', 'blocks.1']
-    for index, shared in enumerate(found.values()):
+    by_block = shared_by_block(selections)
+    assert list(by_block) == ['blocks.0', 'blocks.1']
+    for index, shared in enumerate(by_block.values()):
         stacked = np.stack([pair[index] for pair in pairs])
         times = stacked.sum(0)
         assert shared.by_all == (times == len(pairs)).sum()
         assert shared.by_some == ((times > 1) & (times < len(pairs))).sum()
         assert shared.own == tuple((mask & (times == 1)).sum() for mask in stacked)
         assert shared.union == (times > 0).sum()
-    total = total_shared(found)
-    assert total.union == sum(shared.union for shared in found.values())
+    total = total_shared(by_block)
+    assert total.union == sum(shared.union for shared in by_block.values())
     table = pairwise_overlap(selections)
     for i, one in enumerate(pairs):
         for j, other in enumerate(pairs):
@@ -137,11 +137,11 @@ def test_a_weight_that_one_selection_lacks_is_own_and_keeps_its_place() -> None:
     full = rows_of(blocks__0__a_W=1, blocks__1__a_W=2, blocks__2__a_W=3)
     lacking = rows_of(blocks__0__a_W=1, blocks__2__a_W=1)
     for selections in ((full, lacking), (lacking, full)):
-        found = shared_by_block(selections)
-        assert list(found) == ['blocks.0', 'blocks.1', 'blocks.2']
-        assert found['blocks.1'].by_all == 0
-        assert found['blocks.1'].union == 2
-        assert found['blocks.2'].by_all == 1
+        by_block = shared_by_block(selections)
+        assert list(by_block) == ['blocks.0', 'blocks.1', 'blocks.2']
+        assert by_block['blocks.1'].by_all == 0
+        assert by_block['blocks.1'].union == 2
+        assert by_block['blocks.2'].by_all == 1
 
 
 def test_one_selection_shares_nothing_and_other_models_do_not_compare() -> None:

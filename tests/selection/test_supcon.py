@@ -8,14 +8,16 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from gps_seg.selection import (
+    Budget,
+    Magnitude,
+    Random,
     Scores,
-    magnitude,
+    SupconGradient,
     neuron,
     neuron_matrix,
-    random,
+    score,
     selectable_weights,
     supcon_backward,
-    supcon_gradient,
     supcon_loss,
 )
 from tests.toys import ToyNet, toy_batch
@@ -116,7 +118,7 @@ def test_signed_gradients_are_summed_over_batches_before_their_size_is_taken() -
     model = ToyNet()
     weights = selectable_weights(model, without=('head.weight',))
     batches = [[toy_batch(6, seed=seed)] for seed in range(3)]
-    scores = supcon_gradient(model, weights, batches, embed(model))
+    scores = score(model, SupconGradient(weights, embed(model)), batches)
     model.eval()
     total: dict[str, Tensor] = {}
     for ((images, labels),) in batches:
@@ -139,7 +141,7 @@ def test_the_pass_leaves_everything_as_found() -> None:
     state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     random_state = torch.get_rng_state()
     modes = [module.training for module in model.modules()]
-    supcon_gradient(model, selectable_weights(model), [[toy_batch()]], embed(model))
+    score(model, SupconGradient(selectable_weights(model), embed(model)), [[toy_batch()]])
     assert torch.equal(torch.get_rng_state(), random_state)
     assert [module.training for module in model.modules()] == modes
     assert not model.stem.weight.requires_grad
@@ -156,9 +158,10 @@ def test_the_pass_is_deterministic_and_ignores_dropout() -> None:
     batch = (torch.randn(8, 4), torch.arange(8) % 2)
 
     def scores() -> Scores:
-        return supcon_gradient(
-            model, selectable_weights(model), [[batch]], lambda chunk: (model(chunk[0]), chunk[1])
+        criterion = SupconGradient(
+            selectable_weights(model), lambda chunk: (model(chunk[0]), chunk[1])
         )
+        return score(model, criterion, [[batch]])
 
     first, second = scores(), scores()
     assert all(torch.equal(first[name], second[name]) for name in first)
@@ -167,7 +170,7 @@ def test_the_pass_is_deterministic_and_ignores_dropout() -> None:
 def test_a_pass_without_images_is_refused() -> None:
     model = ToyNet()
     with pytest.raises(ValueError, match='saw no images'):
-        supcon_gradient(model, selectable_weights(model), [], embed(model))
+        score(model, SupconGradient(selectable_weights(model), embed(model)), [])
 
 
 def test_scores_that_are_not_finite_are_refused() -> None:
@@ -175,13 +178,13 @@ def test_scores_that_are_not_finite_are_refused() -> None:
     images, labels = toy_batch()
     images[0, 0, 0, 0] = torch.nan
     with pytest.raises(ValueError, match='not finite'):
-        supcon_gradient(model, selectable_weights(model), [[(images, labels)]], embed(model))
+        score(model, SupconGradient(selectable_weights(model), embed(model)), [[(images, labels)]])
 
 
 @pytest.mark.parametrize('k', [1, 3])
 def test_each_neuron_gets_its_k_largest_inputs(k: int) -> None:
-    scores = magnitude(selectable_weights(ToyNet()))
-    selection = neuron(scores, k=k)
+    scores = Magnitude(selectable_weights(ToyNet())).scores()
+    selection = neuron(scores, Budget(k=k))
     for name, matrix in scores.items():
         mask = selection[name].mask()
         assert (mask.sum(1) == min(k, matrix.shape[1])).all()
@@ -191,27 +194,21 @@ def test_each_neuron_gets_its_k_largest_inputs(k: int) -> None:
 
 
 def test_k_above_the_fan_in_takes_all_inputs() -> None:
-    selection = neuron(magnitude(selectable_weights(nn.Linear(3, 2))), k=5)
+    selection = neuron(Magnitude(selectable_weights(nn.Linear(3, 2))).scores(), Budget(k=5))
     assert selection['weight'].mask().all()
 
 
 def test_k_below_one_is_refused() -> None:
     with pytest.raises(ValueError, match='at least 1, got 0'):
-        neuron(magnitude(selectable_weights(nn.Linear(3, 2))), k=0)
+        neuron(Magnitude(selectable_weights(nn.Linear(3, 2))).scores(), Budget(k=0))
 
 
 def test_random_scores_repeat_for_a_seed_and_differ_between_layers() -> None:
     model = nn.Sequential(nn.Linear(50, 50), nn.Linear(50, 50))
     weights = selectable_weights(model)
-    first, again, other = random(weights), random(weights), random(weights, seed=1)
+    first, again, other = (Random(weights, seed=seed).scores() for seed in (0, 0, 1))
     assert torch.equal(first['0.weight'], again['0.weight'])
     assert not torch.equal(first['0.weight'], other['0.weight'])
     assert not torch.equal(first['0.weight'], first['1.weight'])
-    alone = random(weights[1:])
+    alone = Random(weights[1:]).scores()
     assert torch.equal(alone['1.weight'], first['1.weight'])
-
-
-def test_a_shared_weight_is_left_out() -> None:
-    model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
-    model[1].weight = model[0].weight
-    assert selectable_weights(model) == []

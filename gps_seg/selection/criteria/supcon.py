@@ -42,7 +42,9 @@ def supcon_backward(
 ) -> float:
     """Accumulate the gradient of one contrastive batch, given as micro-batches. Returns the loss.
 
+    micro_batches: together the contrastive batch.
     embed: micro-batch -> embeddings (n, D), labels (n,); it must be deterministic.
+    temperature: of the loss, above 0.
 
     The loss couples all embeddings, the network does not: with the loss's gradient at the
     embeddings, each micro-batch can be back-propagated by itself (the caching of Gao et al.,
@@ -55,6 +57,9 @@ def supcon_backward(
         return loss.item()
     with torch.no_grad():
         parts = [embed(micro_batch) for micro_batch in micro_batches]
+    # Under autocast, older versions of torch (2.6 is one) would use the copies of the weights that
+    # were just made without gradients again below.
+    torch.clear_autocast_cache()
     embeddings = torch.cat([part for part, _ in parts]).requires_grad_()
     loss = supcon_loss(
         embeddings, torch.cat([labels for _, labels in parts]), temperature=temperature

@@ -45,17 +45,17 @@ class Lines:
 
 
 def row_masks(scores: Scores, counts: Mapping[str, int]) -> dict[str, Tensor]:
-    """Whole rows of each weight, about `counts` entries. Returns (neurons, inputs) bool masks."""
+    """Whole rows of each weight, near `counts` entries. Returns (neurons, inputs) bool masks."""
     return _masks(scores, {name: Lines.of(m, ROWS) for name, m in scores.items()}, counts)
 
 
 def column_masks(scores: Scores, counts: Mapping[str, int]) -> dict[str, Tensor]:
-    """Whole columns of each weight, about `counts` entries."""
+    """Whole columns of each weight, near `counts` entries."""
     return _masks(scores, {name: Lines.of(m, COLUMNS) for name, m in scores.items()}, counts)
 
 
 def auto_masks(scores: Scores, counts: Mapping[str, int]) -> dict[str, Tensor]:
-    """Rows or columns of each weight, whichever captures more; rows where they tie."""
+    """Rows or columns of each weight, whichever captures more; rows if they tie."""
     lines = {}
     for name, matrix in scores.items():
         both = [Lines.of(matrix, axis) for axis in (ROWS, COLUMNS)]
@@ -67,10 +67,10 @@ def _masks(
     scores: Scores, lines: Mapping[str, Lines], counts: Mapping[str, int]
 ) -> dict[str, Tensor]:
     chosen = {}
-    for name, own in lines.items():
-        chosen[name] = torch.zeros(len(own.captured), dtype=torch.bool)
-        chosen[name][own.ranked()[: counts[name] // own.length]] = True
-    used = sum(int(chosen[name].sum()) * own.length for name, own in lines.items())
+    for name, of_weight in lines.items():
+        chosen[name] = torch.zeros(len(of_weight.captured), dtype=torch.bool)
+        chosen[name][of_weight.ranked()[: counts[name] // of_weight.length]] = True
+    used = sum(int(chosen[name].sum()) * lines[name].length for name in lines)
     _spend(sum(counts.values()) - used, lines, chosen)
     return {name: lines[name].mask(chosen[name], scores[name].shape) for name in lines}
 
@@ -78,11 +78,15 @@ def _masks(
 def _spend(left: int, lines: Mapping[str, Lines], chosen: Mapping[str, Tensor]) -> None:
     """Give what the weights' shares left over to the best lines, by score per entry, that fit."""
     densities = torch.cat(
-        [(own.captured / own.length).masked_fill(chosen[n], -1) for n, own in lines.items()]
+        [
+            (of_weight.captured / of_weight.length).masked_fill(chosen[name], -1)
+            for name, of_weight in lines.items()
+        ]
     )
-    owners = [(name, place) for name, own in lines.items() for place in range(len(own.captured))]
+    owners = [(name, place) for name in lines for place in range(len(lines[name].captured))]
+    shortest = min(of_weight.length for of_weight in lines.values())
     for index in densities.argsort(descending=True, stable=True).tolist():
-        if left < min(own.length for own in lines.values()) or densities[index] < 0:
+        if left < shortest or densities[index] < 0:
             return
         name, place = owners[index]
         if lines[name].length <= left:

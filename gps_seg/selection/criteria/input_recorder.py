@@ -24,8 +24,10 @@ class InputRecorder(TorchFunctionMode):
     """Within it, sums up the size of what each weight multiplies, however its layer is called.
 
     The functions themselves are watched, not the layers: attention never calls its projection, and
-    Swin-V2 reads its qkv weight without its layer. A weight is known by identity, a part of it (an
-    attention's in-projection for queries, keys or values) by where it lies in the whole.
+    Swin-V2 reads its qkv weight without its layer. A weight is known by identity; a part of one (an
+    attention's in-projection for queries, keys or values) by where that part lies in the whole.
+    While functions are watched, torch keeps attention off its fused kernel, which would hide its
+    inputs.
 
     sums: by name, (blocks, inputs) float64; see `SelectableWeight.blocks`. counts: by name,
     (blocks,) float64, the positions that were summed over.
@@ -46,7 +48,7 @@ class InputRecorder(TorchFunctionMode):
             )
 
     def means(self, name: str) -> Tensor:
-        """(blocks, inputs) float64, the mean size of each input; 0 where none was met."""
+        """(blocks, inputs) float64, the mean size of each input; 0 if none was met."""
         return self.sums[name] / self.counts[name].clamp_min(1)[:, None]
 
     def tensors(self) -> dict[str, Tensor]:
@@ -62,15 +64,17 @@ class InputRecorder(TorchFunctionMode):
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         kwargs = kwargs or {}
+        if func is F.multi_head_attention_forward:
+            return self._record_attention(*args, **kwargs)
+        # First the call, so that wrong inputs raise what they raise without a recorder.
+        output = func(*args, **kwargs)
         if func is F.linear:
             self._record_linear(*args, **kwargs)
         elif func in CONVOLUTIONS:
             self._record_convolution(*args, **kwargs)
         elif func in TRANSPOSED:
             self._record_transposed(*args, **kwargs)
-        elif func is F.multi_head_attention_forward:
-            return self._record_attention(*args, **kwargs)
-        return func(*args, **kwargs)
+        return output
 
     def _record_linear(self, input: Tensor, weight: Tensor, bias: Tensor | None = None) -> None:
         place = self._place(weight)
@@ -163,13 +167,13 @@ class InputRecorder(TorchFunctionMode):
     def _place(self, weight: Tensor) -> tuple[SelectableWeight, slice] | None:
         """The weight and the blocks of it that a tensor is, if it is one or a part of one."""
         if id(weight) in self.weights:
-            found = self.weights[id(weight)]
-            return found, slice(0, found.blocks)
+            known = self.weights[id(weight)]
+            return known, slice(0, known.blocks)
         if weight._base is None or id(weight._base) not in self.weights:
             return None
-        found = self.weights[id(weight._base)]
-        whole = found.parameter
-        start, height = weight.storage_offset() - whole.storage_offset(), len(whole) // found.blocks
+        known = self.weights[id(weight._base)]
+        whole = known.parameter
+        start, height = weight.storage_offset() - whole.storage_offset(), len(whole) // known.blocks
         if (
             weight.shape[1:] != whole.shape[1:]
             or weight.stride() != whole.stride()
@@ -177,12 +181,12 @@ class InputRecorder(TorchFunctionMode):
             or len(weight) % height
         ):
             raise ValueError(
-                f'a part of {found.name}, of shape {tuple(weight.shape)}, is used by itself, which '
+                f'a part of {known.name}, of shape {tuple(weight.shape)}, is used by itself, which '
                 'the weight_activation criterion does not follow; leave that weight out, or take '
                 'another criterion'
             )
         first = start // (height * whole.stride(0))
-        return found, slice(first, first + len(weight) // height)
+        return known, slice(first, first + len(weight) // height)
 
     def _add(self, weight: SelectableWeight, blocks: slice, sums: Tensor, num: int) -> None:
         self.sums[weight.name][blocks] += sums
