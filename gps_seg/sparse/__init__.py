@@ -1,39 +1,37 @@
-"""Train only the selected entries."""
+"""Train only the selected entries.
 
-from gps_seg.sparse.convert import (
+`make_sparse` converts a model in place and returns the handle to it. Compact values and weights may
+be written by anybody, in whatever way torch offers: every reader sees it, or raises (see
+`gps_seg.sparse.agreement`, which also names what is not covered: a write between a forward pass and
+its backward pass that counts no version, and the replay of a captured CUDA graph).
+"""
+
+from gps_seg.sparse.convert import make_sparse
+from gps_seg.sparse.engine import ENGINES, check_engine
+from gps_seg.sparse.optimizer import refill_optimizer
+from gps_seg.sparse.sparse_training import SparseTraining, SparseWeight
+from gps_seg.sparse.trainable import (
     TrainableSummary,
+    agree,
     is_sparse,
-    make_sparse,
     read_back,
-    restore,
     sparse_weights,
     trainable_summary,
-    use_engine,
     whole_names,
-    write_back,
 )
-from gps_seg.sparse.engine import ENGINES, check_engine
-from gps_seg.sparse.optimizer import hold_trainable
-from gps_seg.sparse.probe import ProbeReport, probe_gradients
-from gps_seg.sparse.pull import attach_pull, detach_pull, pull_loss
 
 __all__ = [
     'ENGINES',
-    'ProbeReport',
+    'SparseTraining',
+    'SparseWeight',
     'TrainableSummary',
-    'attach_pull',
+    'agree',
     'check_engine',
-    'detach_pull',
-    'hold_trainable',
     'is_sparse',
     'make_sparse',
-    'probe_gradients',
-    'pull_loss',
     'read_back',
-    'restore',
+    'refill_optimizer',
     'sparse_weights',
     'trainable_summary',
-    'use_engine',
     'whole_names',
-    'write_back',
 ]

@@ -18,23 +18,23 @@ def attend(
     average_attn_weights: bool = True,
     is_causal: bool = False,
 ) -> tuple[Tensor, Tensor | None]:
-    """Attention of projected queries (B, L, E), keys and values (B, S, E), and the out-projection.
+    """Attention of projected queries (L, B, E), keys and values (S, B, E), and the out-projection.
 
-    With `batch_first=False` the first two dimensions are the other way round, as in the layer.
-    Masks, options and what is returned are those of `nn.MultiheadAttention.forward`; unlike that,
-    the out-projection is called as a layer, so that its own sparse training applies.
+    Masks, options and what is returned are those of `nn.MultiheadAttention.forward`, and so is the
+    order in memory, (L, B, E) with `batch_first` too: a dropout after it draws its mask in that
+    order. Unlike there the out-projection is called as a layer, so that its own sparse training
+    applies.
     """
-    if not layer.batch_first:
-        q, k, v = (x.transpose(0, 1) for x in (q, k, v))
     if is_causal and attn_mask is None:
         raise ValueError('is_causal only says what attn_mask is; give attn_mask too')
     heads = layer.num_heads
-    q, k, v = (x.unflatten(-1, (heads, -1)).transpose(1, 2) for x in (q, k, v))  # B heads L d
+    # L B E -> B heads L d
+    q, k, v = (x.contiguous().unflatten(-1, (heads, -1)).permute(1, 2, 0, 3) for x in (q, k, v))
     mask = _additive_mask(attn_mask, key_padding_mask, heads, q)
     dropout = layer.dropout if layer.training else 0.0
     weights = None
     if need_weights:
-        logits = (q / math.sqrt(q.shape[-1])) @ k.transpose(-2, -1)
+        logits = (q * math.sqrt(1.0 / q.shape[-1])) @ k.transpose(-2, -1)
         weights = (logits if mask is None else logits + mask).softmax(-1)
         weights = F.dropout(weights, dropout) if dropout else weights
         attended = weights @ v
@@ -44,8 +44,8 @@ def attend(
         attended = F.scaled_dot_product_attention(
             q, k, v, None if causal else mask, dropout, is_causal=causal
         )
-    output = layer.out_proj(attended.transpose(1, 2).flatten(2))
-    return output if layer.batch_first else output.transpose(0, 1), weights
+    output = layer.out_proj(attended.permute(2, 0, 1, 3).flatten(2))  # B heads L d -> L B E
+    return output.transpose(0, 1) if layer.batch_first else output, weights
 
 
 def _additive_mask(

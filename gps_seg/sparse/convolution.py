@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from gps_seg.sparse.engine import EntryIndex
-from gps_seg.sparse.functional import autocast_dtype, entry_gradient
+from gps_seg.sparse.engine import DenseIndex, Index, index_tensors, product_index
+from gps_seg.sparse.functional import autocast
 
 
 @dataclass(frozen=True)
@@ -53,31 +53,25 @@ class _SelectedConvolution(torch.autograd.Function):
         geometry: Geometry,
         engine: str,
         columns: Tensor | None,
-        first: Tensor | None,
-        second: Tensor,
+        *parts: Tensor | None,
     ) -> Tensor:
-        dtype = autocast_dtype(input) or input.dtype
-        computed = input.to(dtype)
+        computed = autocast(input)
         kept = computed
         if engine != 'dense':
             assert columns is not None
             kernel = weight.shape[2], weight.shape[3]
             kept = input_planes(computed, columns, kernel, geometry.stride)
-        ctx.save_for_backward(kept, weight, first, second)
+        ctx.save_for_backward(kept, weight, *parts)
         ctx.engine, ctx.geometry, ctx.shape = engine, geometry, computed.shape
         ctx.dtypes = input.dtype, values.dtype, None if bias is None else bias.dtype
+        tensors = computed, autocast(weight), None if bias is None else autocast(bias)
         with torch.autocast(input.device.type, enabled=False):
-            return torch.convolution(
-                computed,
-                weight.to(dtype),
-                None if bias is None else bias.to(dtype),
-                *astuple(geometry),
-            )
+            return torch.convolution(*tensors, *astuple(geometry))
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
-        kept, weight, first, second = ctx.saved_tensors
+        kept, weight, *parts = ctx.saved_tensors
         input_dtype, values_dtype, bias_dtype = ctx.dtypes
         needs_input, _, needs_bias = ctx.needs_input_grad[:3]
         (grad,) = grad_outputs
@@ -96,16 +90,16 @@ class _SelectedConvolution(torch.autograd.Function):
             )
         if dense:
             assert grad_weight is not None
-            grad_values = torch.take(grad_weight, second)
+            grad_values = torch.take(grad_weight, parts[0])
         else:
-            index = EntryIndex(ctx.engine, None, first, second)
-            grad_values = entry_gradient(grad.transpose(0, 1).flatten(1), kept, index)
+            index = product_index(ctx.engine, None, *parts)
+            grad_values = index.gradient(grad.transpose(0, 1).flatten(1), kept)
         return (
             grad_input.to(input_dtype) if grad_input is not None else None,
             None,
             grad_bias.to(bias_dtype) if grad_bias is not None else None,
             grad_values.to(values_dtype),
-            *[None] * 5,
+            *[None] * (3 + len(parts)),
         )
 
 
@@ -115,23 +109,17 @@ def selected_convolution(
     bias: Tensor | None,
     values: Tensor,
     geometry: Geometry,
-    index: EntryIndex,
+    index: Index,
 ) -> Tensor:
     """A convolution with a frozen weight, with the gradient of its selected entries.
 
     input: (B, C, ...). weight: as the layer stores it, already holding `values` (num,).
-    index: with the engine 'dense', `second` holds the places of the entries in the flattened
-    weight, and any convolution is right; with the others it must be a 2D one with one group,
-    neither transposed, padded nor dilated.
+    index: with a `DenseIndex` any convolution is right; with the others it must be a 2D one with
+    one group, neither transposed, padded nor dilated, and the index names all its columns.
     """
+    columns_and_parts = index_tensors(index)
+    if isinstance(index, DenseIndex):
+        columns_and_parts = (None, *columns_and_parts)
     return _SelectedConvolution.apply(
-        input,
-        weight,
-        bias,
-        values,
-        geometry,
-        index.engine,
-        index.columns,
-        index.first,
-        index.second,
+        input, weight, bias, values, geometry, index.engine, *columns_and_parts
     )

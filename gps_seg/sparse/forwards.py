@@ -14,72 +14,53 @@ from torch import Tensor, nn
 from gps_seg.selection.selection import Entries
 from gps_seg.sparse.attention import attend
 from gps_seg.sparse.convolution import Geometry, selected_convolution
-from gps_seg.sparse.engine import EntryIndex, cheapest_engine
+from gps_seg.sparse.engine import INDEX_CLASSES, INDEX_PARTS, DenseIndex, Index, index_of
 from gps_seg.sparse.functional import selected_linear
 
 Forward = Callable[..., Any]
+Indices = dict[str, Index]
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
-# Of an index, by the weight's name, beside `<weight>_values` and `<weight>_index`.
-INDEX_PARTS = ('columns', 'first', 'second')
 ATTENTION_PARTS = ('q', 'k', 'v')
 
 
-def store_index(layer: nn.Module, name: str, index: EntryIndex, device: torch.device) -> None:
-    """Keep an index in buffers, which follow the layer to other devices and into copies."""
-    for part in INDEX_PARTS:
-        tensor = getattr(index, part)
-        moved = None if tensor is None else tensor.to(device)
-        layer.register_buffer(f'{name}_{part}', moved, persistent=False)
-    layer.__dict__.setdefault('engines', {})[name] = index.engine
-
-
-def stored_index(layer: Any, name: str) -> EntryIndex:
-    """What `store_index` has kept."""
-    return EntryIndex(layer.engines[name], *(layer._buffers[f'{name}_{p}'] for p in INDEX_PARTS))
-
-
-def drop_indices(layer: nn.Module) -> None:
-    """Remove all stored indices."""
-    for name in layer.__dict__.pop('engines', {}):
-        for part in INDEX_PARTS:
-            layer._buffers.pop(f'{name}_{part}', None)
-            layer._non_persistent_buffers_set.discard(f'{name}_{part}')
+def stored_index(layer: Any, name: str) -> Any:
+    """The index that a converted layer keeps under a name, in buffers `<name>_<part>`."""
+    engine = layer.engines[name]
+    parts = (layer._buffers[f'{name}_{part}'] for part in INDEX_PARTS[engine])
+    return INDEX_CLASSES[engine](*parts)
 
 
 def choose_forward(
     layer: nn.Module, selected: Mapping[str, Entries], engine: str
-) -> Forward | None:
-    """The forward for these selected weights, its indices stored; None to keep the layer's own.
+) -> tuple[Forward | None, Indices]:
+    """The forward for these selected weights, and the indices that it uses, by their names.
 
-    engine: one of ENGINES.
+    None as the forward keeps the layer's own. engine: one of ENGINES.
     """
     own = type(layer).forward
     names = set(selected)
     if own is nn.Linear.forward and names == {'weight'} and engine != 'dense':
-        _store(layer, 'weight', selected['weight'], engine)
-        return _linear_forward
+        device = _device(layer, 'weight')
+        return _linear_forward, {'weight': index_of(selected['weight'], engine, device)}
     if own is nn.MultiheadAttention.forward and names == {'in_proj_weight'} and engine != 'dense':
         return _attention(layer, selected['in_proj_weight'], engine)
     if any(own is stock.forward for stock in CONVOLUTIONS) and names == {'weight'}:
         return _convolution(layer, selected['weight'], engine)
     if any(own is stock.forward for stock in TRANSPOSED) and names == {'weight'}:
-        _store_dense(layer, selected['weight'])
-        return _transposed_forward
-    return None
+        return _transposed_forward, {'weight': DenseIndex.of(selected['weight'])}
+    return None, {}
 
 
-def _store(layer: nn.Module, name: str, entries: Entries, engine: str) -> None:
-    device = next(layer.parameters(recurse=False)).device
-    store_index(layer, name, _index(entries, engine, device), device)
-
-
-def _index(entries: Entries, engine: str, device: torch.device) -> EntryIndex:
-    chosen = cheapest_engine(entries, device) if engine == 'auto' else engine
-    return EntryIndex.of(entries, chosen)
+def _device(layer: nn.Module, name: str) -> torch.device:
+    weight = layer._parameters[name]
+    assert weight is not None
+    return weight.device
 
 
 def _linear_forward(layer: Any, input: Tensor) -> Tensor:
+    if layer.is_replaced():
+        return type(layer).base_class.forward(layer, input)
     weight = layer.up_to_date('weight')
     if not torch.is_grad_enabled():
         return nn.functional.linear(input, weight, layer.bias)
@@ -88,24 +69,16 @@ def _linear_forward(layer: Any, input: Tensor) -> Tensor:
     )
 
 
-def _convolution(layer: Any, entries: Entries, engine: str) -> Forward | None:
+def _convolution(layer: Any, entries: Entries, engine: str) -> tuple[Forward | None, Indices]:
     stock = any(type(layer)._conv_forward is c._conv_forward for c in CONVOLUTIONS)
     if not stock or layer.padding_mode != 'zeros' or isinstance(layer.padding, str):
-        return None
-    device = layer._parameters['weight'].device
-    if engine != 'dense' and _is_matrix_product(layer, entries):
-        index = _index(entries, engine, device)
-        if index.columns is None:  # every plane is picked by its place
-            index = replace(index, columns=torch.arange(entries.num_inputs))
-        store_index(layer, 'weight', index, device)
-    else:
-        _store_dense(layer, entries)
-    return _convolution_forward
-
-
-def _store_dense(layer: Any, entries: Entries) -> None:
-    index = EntryIndex('dense', None, None, entries.storage_index())
-    store_index(layer, 'weight', index, layer._parameters['weight'].device)
+        return None, {}
+    if engine == 'dense' or not _is_matrix_product(layer, entries):
+        return _convolution_forward, {'weight': DenseIndex.of(entries)}
+    index = index_of(entries, engine, _device(layer, 'weight'))
+    if index.columns is None:  # every plane is picked by its place
+        index = replace(index, columns=torch.arange(entries.num_inputs))
+    return _convolution_forward, {'weight': index}
 
 
 def _is_matrix_product(layer: Any, entries: Entries) -> bool:
@@ -119,14 +92,15 @@ def _is_matrix_product(layer: Any, entries: Entries) -> bool:
 
 
 def _convolution_forward(layer: Any, input: Tensor) -> Tensor:
-    if not torch.is_grad_enabled() or input.dim() != layer._parameters['weight'].dim():
+    unusual = input.dim() != layer._parameters['weight'].dim() or layer.is_replaced()
+    if not torch.is_grad_enabled() or unusual:
         return type(layer).base_class.forward(layer, input)
     return _convolve(layer, input, transposed=False)
 
 
 def _transposed_forward(layer: Any, input: Tensor, output_size: list[int] | None = None) -> Tensor:
     unusual = output_size is not None or input.dim() != layer._parameters['weight'].dim()
-    if not torch.is_grad_enabled() or unusual:
+    if not torch.is_grad_enabled() or unusual or layer.is_replaced():
         return type(layer).base_class.forward(layer, input, output_size)
     return _convolve(layer, input, transposed=True)
 
@@ -144,39 +118,39 @@ def _convolve(layer: Any, input: Tensor, *, transposed: bool) -> Tensor:
     return selected_convolution(input, weight, layer.bias, layer.weight_values, geometry, index)
 
 
-def _attention(layer: Any, entries: Entries, engine: str) -> Forward | None:
+def _attention(layer: Any, entries: Entries, engine: str) -> tuple[Forward | None, Indices]:
     plain = layer.bias_k is None and layer.bias_v is None and not layer.add_zero_attn
     if not plain:
-        return None
-    _store(layer, 'in_proj_weight', entries, engine)
-    size = layer.embed_dim
-    numbers = [int(part.sum()) for part in entries.counts.split(size)]
-    parts = zip(
-        ATTENTION_PARTS, entries.columns.split(numbers), entries.counts.split(size), strict=True
-    )
-    for part, columns, counts in parts:
-        _store(layer, f'in_proj_weight_{part}', Entries(columns, counts, (size, size)), engine)
-    layer.__dict__['numbers'] = numbers
-    return _attention_forward
+        return None, {}
+    size, device = layer.embed_dim, _device(layer, 'in_proj_weight')
+    indices: Indices = {'in_proj_weight': index_of(entries, engine, device)}
+    counts = entries.counts.split(size)
+    columns = entries.columns.split([int(part.sum()) for part in counts])
+    for part, of_part, some in zip(ATTENTION_PARTS, columns, counts, strict=True):
+        index = index_of(Entries(of_part, some, (size, size)), engine, device)
+        indices[f'in_proj_weight_{part}'] = index
+    return _attention_forward, indices
 
 
 def _attention_forward(
     layer: Any, query: Tensor, key: Tensor, value: Tensor, *arguments: Any, **options: Any
 ) -> tuple[Tensor, Tensor | None]:
-    if not torch.is_grad_enabled() or query.dim() != 3 or query.is_nested:
+    unusual = query.dim() != 3 or query.is_nested or layer.is_replaced()
+    if not torch.is_grad_enabled() or unusual:
         return type(layer).base_class.forward(layer, query, key, value, *arguments, **options)
     weight, values = layer.up_to_date('in_proj_weight'), layer.in_proj_weight_values
-    if query is key and key is value:
-        whole = stored_index(layer, 'in_proj_weight')
-        projected = selected_linear(query, weight, layer.in_proj_bias, values, whole)
+    same = query is key and key is value
+    if layer.batch_first:  # B L E -> L B E
+        query, key, value = (x.transpose(0, 1) for x in (query, key, value))
+    if same:
+        index = stored_index(layer, 'in_proj_weight')
+        projected = selected_linear(query, weight, layer.in_proj_bias, values, index)
         q, k, v = projected.chunk(3, dim=-1)
     else:
         biases = [None] * 3 if layer.in_proj_bias is None else layer.in_proj_bias.chunk(3)
-        parts = zip(weight.detach().chunk(3), biases, values.split(layer.numbers), strict=True)
-        q, k, v = (
-            selected_linear(x, w, b, part, stored_index(layer, f'in_proj_weight_{name}'))
-            for x, (w, b, part), name in zip(
-                (query, key, value), parts, ATTENTION_PARTS, strict=True
-            )
-        )
+        indices = [stored_index(layer, f'in_proj_weight_{part}') for part in ATTENTION_PARTS]
+        inputs = (query, key, value)
+        weights = weight.detach().chunk(3)
+        values_of = values.split([index.num for index in indices])
+        q, k, v = map(selected_linear, inputs, weights, biases, values_of, indices)
     return attend(layer, q, k, v, *arguments, **options)

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import pytest
 import torch
@@ -9,13 +10,21 @@ from torch import Tensor, nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
 from gps_seg.delta import Delta
-from gps_seg.selection import Entries, Selection, neuron, neuron_matrix, random, selectable_weights
+from gps_seg.selection import (
+    Budget,
+    Entries,
+    Random,
+    Selection,
+    neuron,
+    neuron_matrix,
+    selectable_weights,
+)
 from gps_seg.sparse import (
-    hold_trainable,
+    SparseTraining,
     is_sparse,
     make_sparse,
     read_back,
-    restore,
+    refill_optimizer,
     sparse_weights,
     trainable_summary,
     whole_names,
@@ -48,14 +57,19 @@ OPTIMIZERS: dict[str, Callable[[list[nn.Parameter]], Optimizer]] = {
 }
 
 
-def converted(k: int = 2, dtype: torch.dtype = torch.float32) -> tuple[ToyNet, dict, Selection]:
+def converted(k: int = 2) -> tuple[ToyNet, dict, Selection]:
+    training, base = toy_training(k)
+    assert isinstance(training.model, ToyNet)
+    return training.model, base, training.selection
+
+
+def toy_training(k: int = 2) -> tuple[SparseTraining, dict]:
     torch.manual_seed(1)
-    model = ToyNet().to(dtype)
+    model = ToyNet()
     base = copy.deepcopy(model.state_dict())
     weights = selectable_weights(model, without=('head.weight',))
-    selection = neuron(random(weights), k=k)
-    make_sparse(model, selection, whole=WHOLE)
-    return model, base, selection
+    selection = neuron(Random(weights).scores(), Budget(k=k))
+    return make_sparse(model, selection, whole=WHOLE), base
 
 
 def train(model: nn.Module, optimizer: Optimizer, steps: int = 3) -> None:
@@ -141,7 +155,8 @@ def test_a_batch_norm_without_parameters_goes_with_its_neighbours() -> None:
         inner = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3, affine=False))
         return nn.ModuleDict({'head': inner, 'body': copy.deepcopy(inner)})
 
-    model = make_sparse(build(), Selection({}), whole=['head.0.weight', 'head.0.bias']).train()
+    training = make_sparse(build(), Selection({}), whole=['head.0.weight', 'head.0.bias'])
+    model = training.model.train()
     assert model.get_submodule('head.1').training
     assert not model.get_submodule('body.1').training
 
@@ -220,12 +235,12 @@ def test_gradients_and_optimizer_state_are_of_the_size_of_what_is_trained() -> N
 
 
 def test_a_frozen_batch_norm_stays_in_eval_mode() -> None:
-    model, base, _ = converted()
-    model.train()
+    training, base = toy_training()
+    model: Any = training.model.train()
     assert not model.norm.training
     model(toy_batch()[0])
     assert torch.equal(model.state_dict()['norm.running_mean'], base['norm.running_mean'])
-    restore(model)
+    training.restore()
     model.train()
     assert model.norm.training
 
@@ -238,10 +253,11 @@ def test_a_batch_norm_that_is_trained_stays_live() -> None:
 
 
 def test_restore_gives_back_stock_layers_with_tuned_values() -> None:
-    model, base, selection = converted()
-    train(model, Adam(trainable(model), lr=0.01))
+    training, base = toy_training()
+    model: Any = training.model
+    train(model, Adam(training.parameters(), lr=0.01))
     tuned = copy.deepcopy(model.state_dict())
-    restore(model)
+    training.restore()
     assert not is_sparse(model)
     assert type(model.linear) is nn.Linear
     assert [name for name, _ in model.named_parameters()] == [
@@ -249,12 +265,12 @@ def test_restore_gives_back_stock_layers_with_tuned_values() -> None:
     ]
     assert all(parameter.requires_grad for parameter in model.parameters())
     assert all(torch.equal(model.state_dict()[name], tuned[name]) for name in tuned)
-    assert_only_selected_moved(model.state_dict(), base, selection)
+    assert_only_selected_moved(model.state_dict(), base, training.selection)
 
 
 def test_converting_restoring_and_converting_again_works() -> None:
-    model, _, selection = converted()
-    restore(model)
+    training, _ = toy_training()
+    model, selection = training.restore(), training.selection
     make_sparse(model, selection, whole=WHOLE)
     with pytest.raises(ValueError, match='already converted'):
         make_sparse(model, selection)
@@ -336,9 +352,9 @@ def test_a_built_optimizer_gets_the_compact_parameters_in_the_same_groups() -> N
     head = list(model.head.parameters())
     rest = [p for n, p in model.named_parameters() if not n.startswith('head')]
     optimizer = AdamW([{'params': rest, 'lr': 0.01}, {'params': head, 'lr': 0.1}])
-    selection = neuron(random(selectable_weights(model)), k=1)
-    make_sparse(model, selection, whole=WHOLE)
-    hold_trainable(optimizer, model)
+    selection = neuron(Random(selectable_weights(model)).scores(), Budget(k=1))
+    training = make_sparse(model, selection, whole=WHOLE)
+    refill_optimizer(optimizer, replaced=training.replaced, trained=training.named_parameters())
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     held = [[names[id(p)] for p in group['params']] for group in optimizer.param_groups]
     assert held[1] == ['head.weight_values', 'head.bias']
@@ -351,9 +367,9 @@ def test_a_built_optimizer_gets_the_compact_parameters_in_the_same_groups() -> N
 def test_an_optimizer_that_lacks_trained_parameters_is_refused() -> None:
     model = ToyNet()
     optimizer = Adam(model.head.parameters())
-    make_sparse(model, Selection({}), whole=WHOLE)
+    trained = make_sparse(model, Selection({}), whole=WHOLE).named_parameters()
     with pytest.raises(ValueError, match=r'was not built for stem\.bias'):
-        hold_trainable(optimizer, model)
+        refill_optimizer(optimizer, replaced=[], trained=trained)
 
 
 def test_a_selection_of_another_architecture_is_refused() -> None:
@@ -362,3 +378,73 @@ def test_a_selection_of_another_architecture_is_refused() -> None:
         make_sparse(ToyNet(), Selection({'absent.weight': Entries.from_mask(mask, (3, 3))}))
     with pytest.raises(ValueError, match='of shape'):
         make_sparse(ToyNet(), Selection({'linear.weight': Entries.from_mask(mask, (3, 3))}))
+
+
+def test_the_handle_names_what_is_trained_and_what_stands_for_what() -> None:
+    training, _ = toy_training()
+    model = training.model
+    assert list(training.weights) == [name for name, _, _ in sparse_weights(model)]
+    assert set(training.whole) == set(WHOLE)
+    assert training.named_parameters().keys() == {*training.weights, *WHOLE}
+    assert list(map(id, training.parameters())) == list(map(id, trainable(model)))
+    for (dense, compact), (name, weight) in zip(
+        training.replaced, training.weights.items(), strict=True
+    ):
+        assert dense is dict(model.named_parameters())[name] is weight.weight
+        assert list(map(id, compact)) == [id(weight.values)]
+        assert torch.equal(torch.take(dense, weight.entries.storage_index()), weight.values)
+
+
+def test_precise_values_come_back_exactly_or_are_refused() -> None:
+    training, _ = toy_training()
+    precise = training.precise_values()
+    train(training.model, SGD(training.parameters(), lr=0.1))
+    moved = copy.deepcopy(training.model.state_dict())
+    assert not torch.equal(training.precise_values()['linear.weight'], precise['linear.weight'])
+    tuned = training.precise_values()
+    training.load_precise_values(precise)
+    training.load_precise_values(tuned)
+    assert all(torch.equal(training.model.state_dict()[name], moved[name]) for name in moved)
+    with pytest.raises(ValueError, match=r'stem\.weight .* is in only one of the two'):
+        training.load_precise_values({n: v for n, v in precise.items() if n != 'stem.weight'})
+    with pytest.raises(ValueError, match=r'the values of stem\.weight are torch\.float64'):
+        training.load_precise_values({name: values.double() for name, values in precise.items()})
+
+
+def test_a_deep_copy_of_the_handle_restores_its_own_model() -> None:
+    training, _ = toy_training()
+    twin = copy.deepcopy(training)
+    assert type(twin.restore().get_submodule('linear')) is nn.Linear
+    assert is_sparse(training.model)
+
+
+def test_restoring_gives_each_parameter_and_norm_what_it_had() -> None:
+    model: Any = ToyNet()
+    model.linear.bias.requires_grad_(False)
+    model.train()
+    model.norm.eval()
+    training = make_sparse(model, Selection({}), whole=WHOLE)
+    assert model.linear.bias.requires_grad
+    training.restore()
+    assert not model.linear.bias.requires_grad
+    assert model.training
+    assert not model.norm.training
+
+
+def test_an_optimizer_holds_a_parameter_once_and_stays_as_it_was_after_an_error() -> None:
+    one, two, added = (nn.Parameter(torch.zeros(2)) for _ in range(3))
+    optimizer = SGD([{'params': [one], 'lr': 0.1}, {'params': [two], 'lr': 0.2}], lr=1.0)
+    with pytest.raises(ValueError, match='was not built for other'):
+        refill_optimizer(optimizer, replaced=[(one, [added])], trained={'a': added, 'other': one})
+    assert [group['params'] for group in optimizer.param_groups] == [[one], [two]]
+    replaced = [(one, [one, added]), (two, [added])]
+    refill_optimizer(optimizer, replaced=replaced, trained={'one': one, 'added': added})
+    assert [list(map(id, g['params'])) for g in optimizer.param_groups] == [
+        [id(one), id(added)],
+        [],
+    ]
+    one.grad = torch.ones(2)
+    optimizer.step()
+    optimizer.state[one] = {'step': 1}
+    with pytest.raises(ValueError, match='already stepped'):
+        refill_optimizer(optimizer, replaced=[], trained={})

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from gps_seg.selection import Entries, Selection, selectable_weights
-from gps_seg.sparse import make_sparse, restore, use_engine
-from gps_seg.sparse.engine import ENGINES, EntryIndex, cheapest_engine
+from gps_seg.sparse import make_sparse
+from gps_seg.sparse.engine import ENGINES, BlockIndex, cheapest_engine
 from gps_seg.sparse.forwards import stored_index
-from gps_seg.sparse.functional import sampled_product
+from gps_seg.sparse.sampled_product import sampled_product
 
 Case = tuple[nn.Module, tuple[Tensor, ...], dict[str, Any]]
 
@@ -176,7 +176,7 @@ def test_selected_gradient_equals_gathered_dense_gradient(
     entries = Entries.from_mask(mask, tuple(weight.parameter.shape), weight.transposed_groups)
     for engine in ENGINES:
         whole = [n for n, _ in layer.named_parameters() if n != name]
-        make_sparse(layer, Selection({name: entries}), whole=whole, engine=engine)
+        training = make_sparse(layer, Selection({name: entries}), whole=whole, engine=engine)
         again = outputs_of(layer, inputs, options)
         for output, first in zip(again, outputs, strict=True):
             assert close(output, first)
@@ -188,7 +188,7 @@ def test_selected_gradient_equals_gathered_dense_gradient(
         for mine, theirs in zip(got[1:], expected[1:], strict=True):
             assert (mine is None) == (theirs is None)
             assert mine is None or close(mine, theirs), engine
-        restore(layer)
+        training.restore()
 
 
 def close(mine: Tensor, theirs: Tensor) -> bool:
@@ -220,11 +220,11 @@ def test_the_cheapest_engine_samples_what_is_thin_and_multiplies_what_is_dense()
 def test_a_block_of_rows_multiplies_those_rows_only() -> None:
     mask = torch.zeros(6, 8, dtype=torch.bool)
     mask[[1, 4]] = True
-    index = EntryIndex.of(Entries.from_mask(mask, (6, 8)), 'block')
+    index = BlockIndex.of(Entries.from_mask(mask, (6, 8)))
     assert index.columns is None
-    assert index.first is not None
-    assert index.first.tolist() == [1, 4]
-    assert index.second.tolist() == list(range(16))
+    assert index.rows is not None
+    assert index.rows.tolist() == [1, 4]
+    assert index.places.tolist() == list(range(16))
 
 
 def test_an_unknown_engine_is_refused_with_the_known_ones() -> None:
@@ -237,19 +237,20 @@ def test_the_engine_of_a_converted_model_can_be_changed_between_steps() -> None:
     model = nn.Sequential(nn.Linear(6, 5)).double()
     mask = mask_of('scattered', 5, 6)
     selection = Selection({'0.weight': Entries.from_mask(mask, (5, 6))})
-    make_sparse(model, selection)
-    optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.1)
+    training = make_sparse(model, selection)
+    optimizer = torch.optim.SGD(training.parameters(), lr=0.1)
     images = randn(3, 6)
     expected = model.state_dict()['0.weight'].clone()
     for engine in ENGINES:
-        use_engine(model, selection, engine)
+        training.use_engine(engine)
         optimizer.zero_grad()
         model(images).sum().backward()
         optimizer.step()
         expected -= 0.1 * images.sum(0) * mask
     torch.testing.assert_close(model.state_dict()['0.weight'], expected)
-    with pytest.raises(ValueError, match='not converted'):
-        use_engine(restore(model), selection, 'block')
+    training.restore()
+    with pytest.raises(ValueError, match='no longer converted'):
+        training.use_engine('block')
 
 
 def test_a_convolution_keeps_planes_only_while_they_are_fewer_than_the_input() -> None:

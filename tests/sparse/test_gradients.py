@@ -6,9 +6,18 @@ import pytest
 import torch
 from torch import nn
 
-from gps_seg.selection import Entries, Selection, neuron, neuron_matrix, random, selectable_weights
-from gps_seg.sparse import make_sparse, probe_gradients, sparse_weights
+from gps_seg.selection import (
+    Budget,
+    Entries,
+    Random,
+    Selection,
+    neuron,
+    neuron_matrix,
+    selectable_weights,
+)
+from gps_seg.sparse import make_sparse, sparse_weights
 from gps_seg.sparse.layers import SparseLayer
+from gps_seg.tuning.probe import probe_gradients
 from tests.toys import ToyNet, toy_batch, toy_loss
 
 
@@ -38,7 +47,7 @@ def test_selected_gradient_equals_gathered_dense_gradient_in_every_layer(k: int)
     toy_loss(dense, images.double(), labels).backward()
     expected = dict(dense.named_parameters())
 
-    selection = neuron(random(selectable_weights(model)), k=k)
+    selection = neuron(Random(selectable_weights(model)).scores(), Budget(k=k))
     make_sparse(model, selection, whole=['stem.bias', 'head.bias'])
     toy_loss(model, images.double(), labels).backward()
 
@@ -85,7 +94,9 @@ def test_a_sliced_layer_keeps_only_the_touched_columns_of_its_input() -> None:
 
 def test_the_probe_finds_no_fault_in_a_right_conversion() -> None:
     model = ToyNet()
-    make_sparse(model, neuron(random(selectable_weights(model)), k=1), whole=['head.bias'])
+    make_sparse(
+        model, neuron(Random(selectable_weights(model)).scores(), Budget(k=1)), whole=['head.bias']
+    )
     report = probe_gradients(model, lambda: toy_loss(model, *toy_batch()))
     assert report.wrong == ()
     assert report.silent == ()
@@ -107,7 +118,9 @@ def test_the_probe_names_a_layer_whose_gradient_is_lost() -> None:
             return self.outer(nn.functional.linear(x, weight))
 
     model = Cached()
-    make_sparse(model, neuron(random(selectable_weights(model)), k=1), whole=['inner.bias'])
+    make_sparse(
+        model, neuron(Random(selectable_weights(model)).scores(), Budget(k=1)), whole=['inner.bias']
+    )
     report = probe_gradients(model, lambda: model(torch.ones(3, 4)).sum())
     assert report.wrong == ('inner.weight',)
     assert set(report.silent) == {'inner.weight', 'inner.bias'}
@@ -115,7 +128,7 @@ def test_the_probe_names_a_layer_whose_gradient_is_lost() -> None:
 
 def test_a_converted_layer_is_still_what_it_was() -> None:
     model = ToyNet()
-    make_sparse(model, neuron(random(selectable_weights(model)), k=1))
+    make_sparse(model, neuron(Random(selectable_weights(model)).scores(), Budget(k=1)))
     assert isinstance(model.linear, nn.Linear)
     assert isinstance(model.linear, SparseLayer)
     assert isinstance(model.stem, nn.Conv2d)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from gps_seg.selection import neuron, random, selectable_weights
+from gps_seg.selection import Budget, Random, neuron, selectable_weights
 from gps_seg.sparse import make_sparse
 from tests.toys import ToyNet, toy_batch, toy_loss
 
@@ -18,7 +18,7 @@ from tests.toys import ToyNet, toy_batch, toy_loss
 def converted(engine: str) -> ToyNet:
     torch.manual_seed(0)
     model = ToyNet()
-    selection = neuron(random(selectable_weights(model), seed=1), k=2)
+    selection = neuron(Random(selectable_weights(model), seed=1).scores(), Budget(k=2))
     make_sparse(model, selection, whole=['head.bias', 'linear.bias'], engine=engine)
     return model
 
