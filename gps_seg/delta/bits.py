@@ -3,19 +3,7 @@
 import torch
 from torch import Tensor
 
-from gps_seg.sparse.placing import put_values
-
-_INTEGER_OF_SIZE = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
-
-
-def has_bits(tensor: Tensor) -> bool:
-    """Whether one integer holds one element: all types but complex128."""
-    return tensor.element_size() in _INTEGER_OF_SIZE
-
-
-def bits(tensor: Tensor) -> Tensor:
-    """The same memory as signed integers of the same size and shape."""
-    return tensor.detach().view(_INTEGER_OF_SIZE[tensor.element_size()])
+from gps_seg.sparse.placing import bits, has_bits, put_values
 
 
 def same_bits(one: Tensor, other: Tensor) -> bool:

@@ -1,30 +1,26 @@
 """What fine-tuning changed, as values to swap in and out."""
 
 from collections.abc import Collection, Mapping, MutableMapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from gps_seg.delta.bits import copy_of, put_bits, same_bits, take_bits
+from gps_seg.delta.added import Spec, plain_specs
+from gps_seg.delta.bits import copy_of, same_bits, take_bits
 from gps_seg.delta.difference import (
     changed_outside,
-    check_dtype,
     check_entries,
-    check_fits,
     check_same_layout,
     difference,
 )
 from gps_seg.delta.fingerprint import fingerprint, short
-from gps_seg.delta.storage import Stored, read_delta, write_delta
-from gps_seg.delta.tensors import named_tensors
+from gps_seg.delta.memory import with_tied
+from gps_seg.delta.storage import Stored, as_stored, read_delta, write_delta
+from gps_seg.delta.swapping import KIND, swap_into
+from gps_seg.delta.tensors import is_below
 from gps_seg.selection.selection import Selection
-from gps_seg.sparse import read_back
-
-# Metadata: the file that the base came from, for messages; and what an undo carries under 'kind'.
-BASE_NAME = 'base_name'
-KIND = 'kind'
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,15 +34,20 @@ class Delta(Stored):
     whole: by name, tensors stored whole (biases, heads, fresh parts, changed buffers).
     base: the fingerprint of the base, over all its tensors but the fresh ones; empty in an undo
         that was taken with `verify=False`.
-    fresh: names that no file filled, so not part of the fingerprint; always in `whole`.
+    fresh: names that no file filled, so not part of the fingerprint; always in `whole`. Tensors of
+        added modules are among them.
     metadata: method, config, library version, ... as strings; `base_name` appears in messages.
-    absent: names that the base did not have and that swapping removes (undo of a state dict).
+    absent: names that the base did not have and that swapping removes (in an undo).
+    added: what swapping attaches to a stock model, as specs by the paths of their hosts.
+    detached: what swapping takes away from a model, likewise (in an undo).
+    stored: the floating-point type of the file, to which all wider values are rounded; they keep
+        the base's dtype here. None: as they are.
     """
 
     _places: dict[tuple[str, torch.device], Tensor] = field(
         default_factory=dict, init=False, repr=False
     )
-    _swapped_in: list['Delta'] = field(default_factory=list, init=False, repr=False)
+    swapped_in: list['Delta'] = field(default_factory=list, init=False, repr=False)
 
     @classmethod
     def between(
@@ -57,16 +58,23 @@ class Delta(Stored):
         *,
         fresh: Collection[str] = frozenset(),
         metadata: Mapping[str, str] | None = None,
+        added: Mapping[str, Spec] | None = None,
     ) -> 'Delta':
         """Everything that differs in any bit between two states of a model.
 
         selection: a weight in it is stored at its entries. Other weights are stored at the entries
-        that differ, or whole where that is smaller. fresh: names stored whole in any case.
+        that differ, or whole where that is smaller.
+        fresh: names stored whole in any case.
+        metadata: as in the class.
+        added: what was added to the base, by the paths of the hosts; names that only the tuned
+        state has, below these paths, are stored whole and count as fresh.
 
         Raises ValueError where a selected weight changed outside its entries, or where the names,
         shapes or dtypes of the states differ.
         """
         selection = selection or Selection({})
+        added = plain_specs(added or {})
+        fresh = {*fresh, *(n for n in tuned.keys() - base.keys() if is_below(n, added))}
         check_same_layout(base, tuned, fresh)
         check_entries(selection, tuned)
         for name in selection.keys() & base.keys():
@@ -87,6 +95,7 @@ class Delta(Stored):
             frozenset(fresh),
             dict(metadata or {}),
             frozenset(),
+            added,
         )
 
     @classmethod
@@ -99,37 +108,62 @@ class Delta(Stored):
         base: str,
         fresh: Collection[str] = frozenset(),
         metadata: Mapping[str, str] | None = None,
+        added: Mapping[str, Spec] | None = None,
+        base_values: Mapping[str, Tensor] | None = None,
     ) -> 'Delta':
         """The delta of a tuned state whose base is no longer at hand.
 
-        whole: names to store whole; fresh names are added. base: the fingerprint of the base.
+        whole: names to store whole; fresh names are stored too.
+        base: the fingerprint of the base.
+        fresh: names that the fingerprint leaves out; those of added tensors (as `attach_added`
+        returns them) belong here.
+        metadata: as in the class.
+        added: what was added to the base, by the paths of the hosts.
+        base_values: what is known of the base, by name: a tensor, or of a selected weight the
+        values of its entries. What equals it bit for bit is left out, unless it is fresh.
+
+        A name that shares all its memory with a stored one (a tied weight) is stored too.
 
         Raises ValueError where a name is missing or the selection does not fit.
         """
-        names = sorted({*whole, *fresh})
-        missing = [name for name in names if name not in state]
+        added = plain_specs(added or {})
+        bare = [path for path in added if not any(is_below(name, [path]) for name in fresh)]
+        if bare:
+            raise ValueError(
+                f'no fresh tensor lies below {bare[0]!r}, to which a module was added; name the '
+                'tensors that attach_added returned as fresh'
+            )
+        missing = sorted(name for name in {*whole, *fresh} if name not in state)
         if missing:
             raise ValueError(f'the state has no {missing[0]}, which is to be stored whole')
         check_entries(selection, state)
+        known = {n: value for n, value in (base_values or {}).items() if n not in fresh}
+        names = with_tied({*whole, *fresh}, state)
+        stored = {n: copy_of(state[n]).cpu() for n in sorted(names) if not _same(n, state, known)}
+        values = _values_at(selection, state)
+        moved = {n: value for n, value in values.items() if not _same(n, values, known)}
         return cls(
-            selection,
-            _values_at(selection, state),
-            {name: copy_of(state[name]).cpu() for name in names},
+            Selection({name: selection[name] for name in moved}, selection.provenance),
+            moved,
+            stored,
             base,
             frozenset(fresh),
             dict(metadata or {}),
             frozenset(),
+            added,
         )
 
     @property
     def num_bytes(self) -> int:
         """Bytes of the values, columns and whole tensors in a file, without its header."""
-        tensors = [
-            *self.values.values(),
-            *self.whole.values(),
-            *self.selection.tensors()[0].values(),
-        ]
-        return sum(tensor.nbytes for tensor in tensors)
+        values = [*self.values.values(), *self.whole.values()]
+        return sum(
+            tensor.nbytes
+            for tensor in (
+                *(as_stored(tensor, self.stored) for tensor in values),
+                *self.selection.tensors()[0].values(),
+            )
+        )
 
     def swap(
         self, target: nn.Module | MutableMapping[str, Tensor], *, verify: bool = True
@@ -137,40 +171,43 @@ class Delta(Stored):
         """Write the values into a model or a state dict, in place. Returns the undo.
 
         `undo.swap(target)` restores every bit. A converted model (`make_sparse`) takes its compact
-        values from the new weights, in the weights' precision.
+        values from the new weights, in the weights' precision. A stock model first gets what the
+        delta adds; the undo takes it away again.
 
         verify: refuse a target that is not the base, by fingerprint; this reads the whole target.
         Without it a swap takes milliseconds and checks names, shapes and dtypes only. The undo of
         a verified swap knows the tuned state by fingerprint; that of an unverified one checks, when
         verified in turn, only that the target still holds what was swapped in.
 
-        Raises ValueError, before anything is written, where the target does not fit.
+        Raises ValueError, before anything is written, where the target does not fit. If writing
+        fails on the way, what was written is undone.
         """
-        state = self._state_of(target, whole=verify)
-        missing = self._check_fits(state, may_add=state is target)
-        if verify:
-            self._check_base(state)
-        undo = self._replaced_by(state, missing)
-        for name, values in self.values.items():
-            tensor = state[name]
-            put_bits(tensor, self._places_in(name, tensor.device), values.to(tensor.device))
-        for name, tensor in self.whole.items():
-            if name in missing:
-                state[name] = copy_of(tensor)
-            else:
-                state[name].detach().copy_(tensor)
-        for name in self.absent:
-            del state[name]
-        if isinstance(target, nn.Module):
-            read_back(target)
-        if verify:
-            object.__setattr__(undo, 'base', fingerprint(state, state.keys() - undo.fresh))
-        else:
-            undo._swapped_in.append(self)
-        return undo
+        return swap_into(self, target, verify=verify)
 
-    def save(self, path: str | Path) -> None:
+    def to(self, dtype: torch.dtype) -> 'Delta':
+        """The same delta with its floating-point values rounded to what `dtype` can hold.
+
+        The values keep the base's dtype, so that swapping writes the rounded ones; a file takes
+        the bytes of `dtype`. Values that are no wider, and integers, stay as they are.
+
+        Raises ValueError for an undo, which must restore every bit, for a `dtype` without a
+        fraction, and where a value is too large for it.
+        """
+        if self.metadata.get(KIND) == 'undo':
+            raise ValueError('an undo restores every bit of the base, so it cannot be rounded')
+        if not dtype.is_floating_point:
+            raise ValueError(f'values cannot be stored as {dtype}; choose a floating-point type')
+        return replace(
+            self,
+            values={name: _rounded(name, value, dtype) for name, value in self.values.items()},
+            whole={name: _rounded(name, tensor, dtype) for name, tensor in self.whole.items()},
+            stored=dtype,
+        )
+
+    def save(self, path: str | Path, *, dtype: torch.dtype | None = None) -> None:
         """Write one `.safetensors` file, atomically.
+
+        dtype: as in `to`; the scores to report are then those of `delta.to(dtype)`.
 
         Raises ValueError for an undo that does not know its base (taken with `verify=False`).
         """
@@ -179,7 +216,7 @@ class Delta(Stored):
                 'this undo was taken with verify=False and does not know which state it belongs '
                 'to; take it with verify=True to save it'
             )
-        write_delta(path, self)
+        write_delta(path, self if dtype is None else self.to(dtype))
 
     @classmethod
     def load(cls, path: str | Path) -> 'Delta':
@@ -189,91 +226,17 @@ class Delta(Stored):
         else, or of another format version.
         """
         stored = read_delta(path)
-        return cls(
-            stored.selection,
-            stored.values,
-            stored.whole,
-            stored.base,
-            stored.fresh,
-            stored.metadata,
-            stored.absent,
+        return cls(**{part.name: getattr(stored, part.name) for part in fields(stored)})
+
+    def __repr__(self) -> str:
+        return (
+            f'Delta({self.selection.num_entries:,} entries of {len(self.selection)} weights, '
+            f'{len(self.whole)} whole tensors, {len(self.added)} added modules, '
+            f'base {short(self.base)})'
         )
 
-    def _state_of(
-        self, target: nn.Module | MutableMapping[str, Tensor], *, whole: bool
-    ) -> MutableMapping[str, Tensor]:
-        """The target's tensors by name: all of them, or only those that this delta writes."""
-        if not isinstance(target, nn.Module):
-            return target
-        if whole:
-            # A state dict may also hold extra state of any type.
-            return {
-                n: value for n, value in target.state_dict().items() if isinstance(value, Tensor)
-            }
-        return named_tensors(target, (*self.values, *self.whole, *self.absent))
-
-    def _check_fits(self, state: Mapping[str, Tensor], *, may_add: bool) -> frozenset[str]:
-        """Raise ValueError unless the target has a place for everything. Returns names to add."""
-        if self.absent and not may_add:
-            raise ValueError('this undo removes tensors, which works on a state dict, not a model')
-        missing = [n for n in (*self.values, *self.whole, *self.absent) if n not in state]
-        lacking = [name for name in missing if not (may_add and name in self.fresh)]
-        if lacking:
-            raise ValueError(
-                f'the target has no {lacking[0]} ({len(lacking)} names in all): it is not of the '
-                f'architecture of {self._base_described()}'
-            )
-        check_entries(self.selection, state)
-        for name, values in self.values.items():
-            check_dtype(name, values, state[name])
-        for name, tensor in self.whole.items():
-            if name in state:
-                check_fits(name, tensor, state[name])
-        return frozenset(missing)
-
-    def _check_base(self, state: Mapping[str, Tensor]) -> None:
-        if self._swapped_in:
-            self._check_untouched(state, self._swapped_in[0])
-            return
-        found = fingerprint(state, state.keys() - self.fresh)
-        if found != self.base:
-            raise ValueError(
-                f'this {self.metadata.get(KIND, "delta")} belongs to {self._base_described()}, but '
-                f'the target has the fingerprint {short(found)}. Swap it into exactly that state; '
-                'if the target carries another delta, undo that one first'
-            )
-
-    def _check_untouched(self, state: Mapping[str, Tensor], swapped: 'Delta') -> None:
-        for name, values in swapped.values.items():
-            places = self._places_in(name, state[name].device)
-            if not same_bits(take_bits(state[name], places).cpu(), values.cpu()):
-                raise ValueError(_touched(name))
-        for name, tensor in swapped.whole.items():
-            if not same_bits(state[name].cpu(), tensor.cpu()):
-                raise ValueError(_touched(name))
-
-    def _base_described(self) -> str:
-        if self.metadata.get(KIND) == 'undo':
-            return f'the tuned state {short(self.base)}, as its delta left it'
-        name = self.metadata.get(BASE_NAME)
-        return f'the base {short(self.base)}' + (f' ({name})' if name else '')
-
-    def _replaced_by(self, state: Mapping[str, Tensor], missing: frozenset[str]) -> 'Delta':
-        """What the target holds where this delta writes."""
-        values = {
-            name: take_bits(state[name], self._places_in(name, state[name].device))
-            for name in self.values
-        }
-        names = [name for name in self.whole if name not in missing]
-        whole = {name: copy_of(state[name]) for name in (*names, *self.absent)}
-        kind = 'delta' if self.metadata.get(KIND) == 'undo' else 'undo'
-        undo = Delta(
-            self.selection, values, whole, '', self.absent, {**self.metadata, KIND: kind}, missing
-        )
-        undo._places.update(self._places)
-        return undo
-
-    def _places_in(self, name: str, device: torch.device) -> Tensor:
+    def places_in(self, name: str, device: torch.device) -> Tensor:
+        """(num,) int64, the places of a weight's entries in the flattened weight; kept."""
         key = name, device
         if key not in self._places:
             self._places[key] = self.selection[name].storage_index().to(device)
@@ -287,5 +250,16 @@ def _values_at(selection: Selection, state: Mapping[str, Tensor]) -> dict[str, T
     }
 
 
-def _touched(name: str) -> str:
-    return f'{name} was changed after the delta was swapped in; the undo no longer fits'
+def _same(name: str, state: Mapping[str, Tensor], known: Mapping[str, Tensor]) -> bool:
+    """Whether a tensor equals the known one; of another shape or dtype it does not."""
+    if name not in known:
+        return False
+    one, other = state[name].cpu(), known[name].cpu()
+    return one.dtype == other.dtype and one.shape == other.shape and same_bits(one, other)
+
+
+def _rounded(name: str, tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    rounded = as_stored(tensor, dtype).to(tensor.dtype)
+    if tensor.is_floating_point() and bool((rounded.isinf() & tensor.isfinite()).any()):
+        raise ValueError(f'{name} holds values that are too large for {dtype}; choose bfloat16')
+    return rounded

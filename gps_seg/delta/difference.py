@@ -10,8 +10,8 @@ from gps_seg.selection.packing import pack_columns
 from gps_seg.selection.selection import Entries, Selection
 from gps_seg.sparse.placing import put_values
 
-# What one more sparsely stored weight costs in the header of the file.
-HEADER_BYTES = 200
+# What a sparsely stored weight costs in the header of the file, more than one stored whole.
+HEADER_BYTES = 100
 
 
 def check_same_layout(

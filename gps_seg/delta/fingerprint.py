@@ -3,8 +3,9 @@
 import hashlib
 from collections.abc import Iterable, Mapping
 
-import torch
 from torch import Tensor
+
+from gps_seg.files import add_tensor, tensor_digest
 
 
 def fingerprint(state: Mapping[str, Tensor], names: Iterable[str]) -> str:
@@ -15,11 +16,18 @@ def fingerprint(state: Mapping[str, Tensor], names: Iterable[str]) -> str:
     """
     digest = hashlib.sha256()
     for name in sorted(names):
-        tensor = state[name].detach().cpu().contiguous()
-        digest.update(f'{name}\0{tensor.dtype}\0{tuple(tensor.shape)}\0'.encode())
-        # Through bytes, since NumPy has no bfloat16.
-        digest.update(tensor.view(-1).view(torch.uint8).numpy().data)
+        digest.update(f'{name}\0'.encode())
+        add_tensor(digest, state[name])
     return digest.hexdigest()
+
+
+def tensor_digests(state: Mapping[str, Tensor], names: Iterable[str]) -> dict[str, str]:
+    """SHA-256 over the dtype, shape and bytes of each named tensor, as 64 hexadecimal digits.
+
+    SHA-256 is the fastest hash of hashlib without known collisions where the processor has
+    instructions for it (1.8 GB/s measured, BLAKE2b 1.2, SHA-512 1.1, BLAKE2s 0.7, SHA-3 0.5).
+    """
+    return {name: tensor_digest(state[name]) for name in names}
 
 
 def short(fingerprint: str) -> str:

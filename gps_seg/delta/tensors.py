@@ -23,3 +23,25 @@ def named_tensors(model: nn.Module, names: Iterable[str]) -> dict[str, Tensor]:
         if tensor is not None:
             found[name] = tensor.detach()
     return found
+
+
+def all_tensors(model: nn.Module) -> dict[str, Tensor]:
+    """Every parameter and buffer itself, under each of its names."""
+    # By hand: `named_parameters` takes as long as swapping the values of a ViT.
+    tensors: dict[str, Tensor] = {}
+    waiting = [('', model)]
+    while waiting:
+        path, module = waiting.pop()
+        for held in (module._parameters, module._buffers):
+            tensors.update({path + name: t for name, t in held.items() if t is not None})
+        waiting.extend(
+            (f'{path}{name}.', child)
+            for name, child in module._modules.items()
+            if child is not None
+        )
+    return tensors
+
+
+def is_below(name: str, paths: Iterable[str]) -> bool:
+    """Whether a tensor of this name lies in one of the modules at the paths."""
+    return any(not path or name.startswith(f'{path}.') for path in paths)

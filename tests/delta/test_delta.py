@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-import gps_seg.delta.delta as delta_module
+import gps_seg.delta.swapping as swapping
 from gps_seg.delta import Delta, fingerprint
 from gps_seg.selection import Entries, Selection
 from gps_seg.sparse import make_sparse
@@ -428,7 +428,7 @@ def test_a_fast_swap_reads_no_whole_model_and_finds_its_places_once(
         calls.append(entries)
         return index(entries)
 
-    monkeypatch.setattr(delta_module, 'fingerprint', lambda *_: pytest.fail('read everything'))
+    monkeypatch.setattr(swapping, 'fingerprint', lambda *_: pytest.fail('read everything'))
     monkeypatch.setattr(Entries, 'storage_index', counted)
     for _ in range(3):
         delta.swap(base, verify=False).swap(base, verify=False)

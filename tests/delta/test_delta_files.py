@@ -7,7 +7,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-import gps_seg.files
+import gps_seg.files.tensors
 from gps_seg.delta import Delta
 from gps_seg.files import load_tensors, read_weights, save_tensors
 from gps_seg.selection import Entries, Selection
@@ -101,8 +101,10 @@ def test_another_format_version_is_refused_by_its_name(tmp_path: Path) -> None:
     path = tmp_path / 'd.safetensors'
     example().save(path)
     tensors, metadata = load_tensors(path)
-    save_tensors(path, tensors, metadata | {'format': 'gps_seg.delta/2'})
-    with pytest.raises(ValueError, match=r'format gps_seg\.delta/2, this version reads .*delta/1'):
+    save_tensors(path, tensors, metadata | {'format': 'gps_seg.delta/3'})
+    with pytest.raises(
+        ValueError, match=r'format gps_seg\.delta/3, this version reads .*delta/1, .*delta/2'
+    ):
         Delta.load(path)
 
 
@@ -111,7 +113,7 @@ def test_a_file_of_another_kind_is_no_delta(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r'weights\.safetensors is no delta \(format unknown\)'):
         Delta.load(tmp_path / 'weights.safetensors')
     example().selection.save(tmp_path / 's.safetensors')
-    with pytest.raises(ValueError, match=r'is no delta \(format gps_seg\.selection/1\)'):
+    with pytest.raises(ValueError, match=r'is no delta \(format gps_seg\.selection/2\)'):
         Delta.load(tmp_path / 's.safetensors')
 
 
@@ -154,7 +156,7 @@ def test_an_interrupted_save_leaves_the_old_delta(
         temporary.write_bytes(before[:50])
         raise OSError('no space left on device')
 
-    monkeypatch.setattr(gps_seg.files, 'save_file', half)
+    monkeypatch.setattr(gps_seg.files.tensors, 'save_file', half)
     with pytest.raises(OSError, match='no space'):
         example().save(path)
     assert path.read_bytes() == before
