@@ -4,14 +4,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from gps_seg.methods import ModelParts
+
 
 class ToyNet(nn.Module):
     """Convolutions of all kinds, a batch norm, attention whose projection nobody calls, a head.
 
     `bypassed` is a linear layer whose weight the model reads itself, as timm's Swin-V2 does.
     """
-
-    head_modules = ('head',)
 
     def __init__(self) -> None:
         super().__init__()
@@ -26,6 +26,15 @@ class ToyNet(nn.Module):
         self.linear = nn.Linear(12, 10)
         self.frozen_norm = nn.LayerNorm(10)
         self.head = nn.Linear(10, 3)
+
+    def tunable_parts(self) -> ModelParts:
+        def embed(batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+            return self.features(batch[0]), batch[1]
+
+        def loss(batch: tuple[Tensor, Tensor]) -> Tensor:
+            return F.cross_entropy(self(batch[0]), batch[1])
+
+        return ModelParts(head=('head',), embed=embed, loss=loss)
 
     def features(self, images: Tensor) -> Tensor:
         """images: (B, 3, 16, 16). Returns (B, 10)."""

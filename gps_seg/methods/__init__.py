@@ -1,56 +1,111 @@
 """The fine-tuning methods, by the names that configs use."""
 
+import re
 from collections.abc import Callable, Mapping
+from dataclasses import MISSING, asdict, fields, is_dataclass
 from typing import Any
 
-from gps_seg.methods.fps import FPS
-from gps_seg.methods.gps import GPS
-from gps_seg.methods.grft import GRFT
-from gps_seg.methods.magnitude import Magnitude
-from gps_seg.methods.method import Method, SelectingMethod, TrainingData
-from gps_seg.methods.parts import part_names
-from gps_seg.methods.plain import select
-from gps_seg.methods.random import Random
-from gps_seg.methods.selective import Select
+from gps_seg.methods.adapter import Adapter
+from gps_seg.methods.describe import describe
+from gps_seg.methods.lora import LoRA
+from gps_seg.methods.method import Applied, Method, SelectingMethod, TrainingData
+from gps_seg.methods.parts import ModelParts, part_names
+from gps_seg.methods.plan import Plan
+from gps_seg.methods.presets import bias, fps, full, gps, grft, linear, magnitude, random
+from gps_seg.methods.select import Select
 from gps_seg.methods.where import Where
-from gps_seg.methods.whole import Bias, Full, Linear
+from gps_seg.methods.whole_tensors import WholeTensors
 
 METHODS: dict[str, Callable[..., Method]] = {
-    'Bias': Bias,
-    'FPS': FPS,
-    'Full': Full,
-    'GPS': GPS,
-    'GRFT': GRFT,
-    'Linear': Linear,
-    'Magnitude': Magnitude,
-    'Random': Random,
-    'Select': Select,
+    'adapter': Adapter,
+    'bias': bias,
+    'fps': fps,
+    'full': full,
+    'gps': gps,
+    'grft': grft,
+    'linear': linear,
+    'lora': LoRA,
+    'magnitude': magnitude,
+    'random': random,
+    'select': Select,
 }
 
 
+def method_key(name: str) -> str:
+    """The key of METHODS that a name stands for: 'GPS', 'LoRA' and 'VPTDeep' are found too.
+
+    Raises ValueError where there is no such method.
+    """
+    spellings = [name, name.lower(), re.sub(r'(?<=[a-z0-9])(?=[A-Z])', '_', name).lower()]
+    # VPTDeep: the last capital of a row begins the next word.
+    spellings.append(re.sub(r'(?<=[A-Z])(?=[A-Z][a-z])', '_', name).lower())
+    for spelling in spellings:
+        if spelling in METHODS:
+            return spelling
+    raise ValueError(f'there is no method {name!r}; choose one of {", ".join(METHODS)}')
+
+
 def build_method(config: Mapping[str, Any]) -> Method:
-    """The method that a config such as `dict(type='GPS', k=1)` describes.
+    """The method that a config such as `dict(type='gps', k=1)` describes.
 
     Raises ValueError where there is no such method, or it has no such setting.
     """
     settings = dict(config)
     name = settings.pop('type', None)
-    if name not in METHODS:
-        raise ValueError(f'there is no method {name!r}; choose one of {", ".join(METHODS)}')
+    if not isinstance(name, str):
+        raise ValueError(f'a method is dict(type=..., ...) with one of {", ".join(METHODS)}')
     try:
-        return METHODS[name](**settings)
+        return METHODS[method_key(name)](**settings)
     except TypeError as error:
-        raise ValueError(f'the method {name} cannot take {settings}: {error}') from error
+        raise ValueError(
+            f'the method {name} cannot take {settings}: {error}; its settings are told by '
+            f"help(gps_seg.METHODS['{method_key(name)}'])"
+        ) from error
+
+
+def method_settings(method: Method) -> dict[str, Any]:
+    """The class of a method and all of its settings, as plain values: what a resume compares."""
+    settings = asdict(method) if is_dataclass(method) else vars(method)
+    return _plain({'type': type(method).__name__, **settings})
+
+
+def method_in_words(method: Any) -> str:
+    """A method with those of its settings that are not the default.
+
+    >>> method_in_words(build_method({'type': 'lora', 'rank': 4}))
+    'LoRA(rank=4)'
+    """
+    settings = method_settings(method)
+    changed = []
+    for setting in fields(method) if is_dataclass(method) else ():
+        factory = setting.default_factory
+        default = setting.default if factory is MISSING else factory()
+        if getattr(method, setting.name) != default:
+            changed.append(f'{setting.name}={settings[setting.name]!r}')
+    return f'{settings["type"]}({", ".join(changed)})'
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 __all__ = [
     'METHODS',
+    'Applied',
     'Method',
+    'ModelParts',
+    'Plan',
     'Select',
     'SelectingMethod',
     'TrainingData',
     'Where',
+    'WholeTensors',
     'build_method',
+    'describe',
+    'method_in_words',
+    'method_key',
+    'method_settings',
     'part_names',
-    'select',
 ]

@@ -1,64 +1,169 @@
-"""What every fine-tuning method offers to the hook that runs it."""
+"""What every fine-tuning method offers, and what applying one gives."""
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
+import torch
 from torch import Tensor, nn
 
-from gps_seg.selection.passes import Progress, Reduce, Stop
-from gps_seg.selection.scores import Scores
-from gps_seg.selection.selection import Selection
+from gps_seg.delta.added import attach_added, build_added, detach_added
+from gps_seg.methods.parts import ModelParts
+from gps_seg.methods.plan import Plan
+from gps_seg.selection import Scores, Selection
+from gps_seg.selection.scoring import Progress, Reduce, Stop
+from gps_seg.sparse import SparseTraining, make_sparse
+
+Parameters = Mapping[str, nn.Parameter]
 
 
 @dataclass(frozen=True)
 class TrainingData:
     """The training images, for methods that look at them before training.
 
-    batches: contrastive batches, each a sequence of micro-batches of the caller's own kind.
-    embed: micro-batch -> embeddings (n, D), labels (n,) int64.
-    loss: micro-batch -> the model's own training loss, a scalar; None where it has none to offer.
+    batches: contrastive batches, each a sequence of micro-batches of the caller's own kind, which
+        the `embed` and `loss` of `ModelParts` take.
     progress: called with the number of batches done and the batch's loss (None without one).
-    reduce: sums accumulated tensors over ranks, in place. stop: told after each batch how to make
-        the scores so far; the pass ends where it returns True. See `gps_seg.selection.passes`.
+    reduce: sums accumulated tensors over ranks, in place.
+    stop: called after each batch with a function that gives the scores so far; the pass ends where
+        it returns True.
     """
 
     batches: Iterable[Sequence[Any]]
-    embed: Callable[[Any], tuple[Tensor, Tensor]]
-    loss: Callable[[Any], Tensor] | None = None
     progress: Progress | None = None
     reduce: Reduce | None = None
     stop: Stop | None = None
 
 
+@dataclass(eq=False)
+class Applied:
+    """A model as a method trains it, and the ways back.
+
+    sparse: the selected entries and the parameters trained whole; all else is frozen.
+    added: specs of the added modules by the path of their host; see `Plan`.
+    added_names: state-dict names of their tensors.
+    penalty: an addition to the loss, or None.
+    """
+
+    sparse: SparseTraining
+    added: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    added_names: tuple[str, ...] = ()
+    penalty: Callable[[], Tensor] | None = None
+
+    @property
+    def model(self) -> nn.Module:
+        return self.sparse.model
+
+    def parameters(self) -> dict[str, nn.Parameter]:
+        """What is trained, by state-dict name; compact values go by the name of their weight."""
+        return dict(self.sparse.named_parameters())
+
+    @property
+    def replaced(self) -> list[tuple[nn.Parameter, list[nn.Parameter]]]:
+        """Which trained parameters stand for a parameter of the base, or join it in its group.
+
+        For an optimizer that was built before: compact values stand for their weight, and added
+        parameters join a parameter of their host.
+        """
+        pairs = [(dense, list(others)) for dense, others in self.sparse.replaced]
+        parameters = dict(self.model.named_parameters())
+        for path in self.added:
+            names = [n for n in self.added_names if n in parameters and n.startswith(f'{path}.')]
+            hosts = [
+                parameter
+                for name, parameter in self.model.get_submodule(path).named_parameters()
+                if f'{path}.{name}' not in self.added_names
+            ]
+            if hosts:
+                host = hosts[0]
+                joining = [parameters[name] for name in names]
+                pairs.append((host, [host, *joining] if host.requires_grad else joining))
+        return pairs
+
+    def remove(self) -> None:
+        """Give back stock layers, with the tuned values; added modules are taken away."""
+        self.sparse.restore()
+        detach_added(self.model, self.added)
+
+    def merge(self) -> None:
+        """Write added modules into the weights of their hosts and take them away.
+
+        Raises ValueError, with nothing changed, where one of them cannot be merged.
+        """
+        modules = {path: build_added(spec) for path, spec in self.added.items()}
+        for path, module in modules.items():
+            if not hasattr(module, 'merge'):
+                raise ValueError(
+                    f'{type(module).__name__} at {path} is no linear change of a weight, so it '
+                    'cannot be merged; keep it as a delta (delta()), or drop it '
+                    '(remove(drop_added=True))'
+                )
+        for path, module in modules.items():
+            module.merge(self.model.get_submodule(path))  # type: ignore[attr-defined]
+        self.remove()
+
+
 class Method(Protocol):
     """A way to fine-tune a model.
 
-    needs_data: whether `select` looks at training images.
+    needs_data: whether `plan` looks at training images.
     """
 
     @property
     def needs_data(self) -> bool: ...
 
-    def select(self, model: nn.Module, data: TrainingData | None) -> Selection:
-        """Choose entries of the model's weights; the model is left as found.
-
-        Empty for a method that trains only whole tensors.
-        """
+    def plan(self, model: nn.Module, parts: ModelParts, data: TrainingData | None) -> Plan:
+        """Decide what is trained; the model is left as found."""
         ...
 
-    def convert(self, model: nn.Module, selection: Selection) -> None:
+    def apply(self, model: nn.Module, parts: ModelParts, plan: Plan) -> Applied:
         """Change the model in place so that only what the method trains is trained.
 
-        selection: what `select` returned, now or in the run that is resumed.
+        plan: what `plan` returned, now or in the run that is resumed.
         """
         ...
 
 
 @runtime_checkable
 class SelectingMethod(Method, Protocol):
-    """A method that trains selected entries, which therefore can come from a plan."""
+    """A method that trains selected entries, which therefore can come from a file."""
 
     def choose(self, scores: Scores) -> Selection:
-        """What the method selects given scores; `select` makes these from the images."""
+        """What the method selects given scores; `plan` makes these from the images."""
         ...
+
+
+def train(
+    model: nn.Module,
+    plan: Plan,
+    whole: Iterable[str],
+    *,
+    penalty: Callable[[Parameters], Callable[[], Tensor]] | None = None,
+) -> Applied:
+    """Add what a plan adds, and train its entries, the added tensors and `whole`; freeze the rest.
+
+    whole: names of parameters; a selected weight is not trained whole as well.
+    penalty: given what is trained, by name, makes the addition to the loss.
+
+    Raises ValueError, with the model as it was, where the plan does not fit the model.
+    """
+    added_names = attach_added(model, plan.added)
+    try:
+        parameters = dict(model.named_parameters())
+        added = [name for name in added_names if name in parameters]  # the others are buffers
+        for name in added:
+            # Small steps would be lost in a low precision.
+            precise = torch.promote_types(parameters[name].dtype, torch.float32)
+            parameters[name].data = parameters[name].data.to(precise)
+        names = {*whole, *added} - set(plan.selection)
+        sparse = make_sparse(model, plan.selection, whole=names)
+    except BaseException:
+        detach_added(model, plan.added)
+        raise
+    applied = Applied(sparse, plan.added, tuple(added_names))
+    try:
+        applied.penalty = None if penalty is None else penalty(applied.parameters())
+    except BaseException:
+        applied.remove()
+        raise
+    return applied

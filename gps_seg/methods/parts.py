@@ -1,130 +1,180 @@
-"""The parts of a model that the methods treat differently.
+"""What a model says of itself, and the named groups of parameters that methods train whole."""
 
-A model may say what its parts are: `backbone_modules`, the names of the modules that are tuned
-sparsely; `head_modules`, those that every method trains whole; `fresh_names`, the tensors that no
-weight file filled. Of a timm model the classifier is the head. A model that says nothing is all
-backbone.
-"""
-
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
-from gps_seg.selection.scores import SelectableWeight, selectable_weights
+from gps_seg.selection import SelectableWeight, selectable_weights
 
 NORMS = (_NormBase, nn.LayerNorm, nn.GroupNorm, nn.LocalResponseNorm, nn.RMSNorm)
 # LayerScale of timm and MMPretrain; Swin's table of relative positions.
 SCALES = ('gamma', 'gamma_1', 'gamma_2')
 TABLES = ('relative_position_bias_table',)
 
-
-def _under(name: str, modules: Sequence[str]) -> bool:
-    return any(name == module or name.startswith(f'{module}.') for module in modules)
-
-
-def head_names(model: nn.Module) -> set[str]:
-    """Names of the parameters of the head."""
-    heads = getattr(model, 'head_modules', None)
-    if heads is None:
-        about = getattr(model, 'pretrained_cfg', None) or {}  # timm's description of its models
-        heads = about.get('classifier') or ()
-    heads = (heads,) if isinstance(heads, str) else heads
-    return {name for name, _ in model.named_parameters() if _under(name, heads)}
+Embed = Callable[[Any], tuple[Tensor, Tensor]]
+Loss = Callable[[Any], Tensor]
 
 
-def fresh_names(model: nn.Module) -> set[str]:
-    """Names of the parameters that no weight file filled: every method trains them whole."""
-    fresh: frozenset[str] = getattr(model, 'fresh_names', frozenset())
-    return {name for name, _ in model.named_parameters() if name in fresh}
+@dataclass(frozen=True, eq=False)
+class ModelParts:
+    """What a fine-tuning method must know of a model.
+
+    backbone: paths of the modules that are tuned sparsely; ('',) for all but the head.
+    head: paths of the modules and parameters that every method trains whole.
+    fresh: state-dict names of the tensors that no weight file filled; trained whole as well.
+    blocks: paths of the backbone's blocks from input to output; () where it has none.
+    embed: micro-batch -> embeddings (N, D) and their labels (N,) int64.
+    loss: micro-batch -> the training loss, a scalar mean over its samples.
+    frozen: names of the parameters that the model itself keeps frozen; neither selected from nor
+        trained unless a pattern asks for them.
+    """
+
+    backbone: tuple[str, ...] = ('',)
+    head: tuple[str, ...] = ()
+    fresh: frozenset[str] = frozenset()
+    blocks: tuple[str, ...] = ()
+    embed: Embed | None = None
+    loss: Loss | None = None
+    frozen: frozenset[str] = field(default=frozenset())
+
+    def head_names(self, model: nn.Module) -> set[str]:
+        """Names of the parameters of the head."""
+        return {name for name, _ in model.named_parameters() if under(name, self.head)}
+
+    def fresh_names(self, model: nn.Module) -> set[str]:
+        """Names of the parameters that no weight file filled."""
+        return {name for name, _ in model.named_parameters() if name in self.fresh}
+
+    def backbone_names(self, model: nn.Module) -> set[str]:
+        """Names of the pretrained parameters of the backbone that the model does not freeze."""
+        names = {name for name, _ in model.named_parameters() if under(name, self.backbone)}
+        return names - self.head_names(model) - self.fresh - self.frozen
+
+    def backbone_weights(self, model: nn.Module) -> list[SelectableWeight]:
+        """The weights of the backbone that entries can be selected from."""
+        names = self.backbone_names(model)
+        return [weight for weight in selectable_weights(model) if weight.name in names]
 
 
-def backbone_names(model: nn.Module) -> set[str]:
-    """Names of the parameters that came from a file and belong to the backbone."""
-    backbone = getattr(model, 'backbone_modules', ())
-    names = {name for name, _ in model.named_parameters() if not backbone or _under(name, backbone)}
-    return names - head_names(model) - fresh_names(model)
+def under(name: str, paths: Sequence[str]) -> bool:
+    """Whether a dotted name is, or lies below, one of the paths; '' is above everything.
+
+    >>> under('blocks.1.attn', ['blocks.1'])
+    True
+    >>> under('blocks.10.attn', ['blocks.1'])
+    False
+    """
+    return any(not path or name == path or name.startswith(f'{path}.') for path in paths)
 
 
-def backbone_weights(model: nn.Module) -> list[SelectableWeight]:
-    """The weights of the backbone that entries can be selected from."""
-    names = backbone_names(model)
-    return [weight for weight in selectable_weights(model) if weight.name in names]
-
-
-def backbone_biases(model: nn.Module) -> set[str]:
+def biases(model: nn.Module, parts: ModelParts) -> set[str]:
     """Names of the biases of the backbone, without those of normalisation layers.
 
     A normalisation layer is known by its class or by 'norm' in its name, as in the published code:
     SAM's own LayerNorm2d in the neck is neither, so that its biases count (512 entries in ViT-B).
     """
-    names = backbone_names(model)
-    found = set()
-    for path, module in model.named_modules():
-        if isinstance(module, NORMS) or 'norm' in path:
-            continue
-        for name, _ in module.named_parameters(recurse=False):
-            full = f'{path}.{name}' if path else name
-            if (name == 'bias' or name.endswith('_bias')) and full in names:
-                found.add(full)
-    return found
-
-
-def scales(model: nn.Module) -> set[str]:
-    """Names of the LayerScale vectors of the backbone."""
-    return {name for name in backbone_names(model) if name.rpartition('.')[2] in SCALES}
-
-
-def tables(model: nn.Module) -> set[str]:
-    """Names of the tables of relative positions of the backbone."""
-    return {name for name in backbone_names(model) if name.rpartition('.')[2] in TABLES}
-
-
-def norms(model: nn.Module) -> set[str]:
-    """Names of the weights and biases of the backbone's normalisation layers."""
-    names = backbone_names(model)
     return {
-        f'{path}.{name}' if path else name
-        for path, module in model.named_modules()
-        if isinstance(module, NORMS) or 'norm' in path.rpartition('.')[2]
-        for name, _ in module.named_parameters(recurse=False)
-        if (f'{path}.{name}' if path else name) in names
+        name
+        for name, module in _bias_owners(model, parts).items()
+        if not isinstance(module, NORMS) and 'norm' not in name.rpartition('.')[0]
     }
 
 
-PARTS: dict[str, Callable[[nn.Module], set[str]]] = {
-    'biases': backbone_biases,
+def all_biases(model: nn.Module, parts: ModelParts) -> set[str]:
+    """Names of all biases of the backbone, those of norms too (BitFit, arXiv:2106.10199)."""
+    return set(_bias_owners(model, parts))
+
+
+def _bias_owners(model: nn.Module, parts: ModelParts) -> dict[str, nn.Module]:
+    names = parts.backbone_names(model)
+    return {
+        joined(path, name): module
+        for path, module in model.named_modules()
+        for name, _ in module.named_parameters(recurse=False)
+        if (name == 'bias' or name.endswith('_bias')) and joined(path, name) in names
+    }
+
+
+def scales(model: nn.Module, parts: ModelParts) -> set[str]:
+    """Names of the LayerScale vectors of the backbone."""
+    return {n for n in parts.backbone_names(model) if n.rpartition('.')[2] in SCALES}
+
+
+def tables(model: nn.Module, parts: ModelParts) -> set[str]:
+    """Names of the tables of relative positions of the backbone."""
+    return {n for n in parts.backbone_names(model) if n.rpartition('.')[2] in TABLES}
+
+
+def norms(model: nn.Module, parts: ModelParts) -> set[str]:
+    """Names of the weights and biases of the backbone's normalisation layers."""
+    names = parts.backbone_names(model)
+    return {
+        joined(path, name)
+        for path, module in model.named_modules()
+        if isinstance(module, NORMS) or 'norm' in path.rpartition('.')[2]
+        for name, _ in module.named_parameters(recurse=False)
+        if joined(path, name) in names
+    }
+
+
+def heads(model: nn.Module, parts: ModelParts) -> set[str]:
+    """Names of the parameters of the head, without those that the model freezes."""
+    return parts.head_names(model) - parts.frozen
+
+
+def everything(model: nn.Module, parts: ModelParts) -> set[str]:
+    """Names of all parameters, without those that the model freezes."""
+    return {name for name, _ in model.named_parameters()} - parts.frozen
+
+
+PARTS: Mapping[str, Callable[[nn.Module, ModelParts], set[str]]] = {
+    'all': everything,
+    'all_biases': all_biases,
+    'biases': biases,
+    'heads': heads,
+    'norms': norms,
     'scales': scales,
     'tables': tables,
-    'norms': norms,
-    'heads': head_names,
 }
 # What GPS trains besides its selection (arXiv:2312.10136, section 3.3).
 USUAL_PARTS = ('biases', 'scales', 'tables', 'heads')
 
 
-def part_names(model: nn.Module, parts: Sequence[str] = USUAL_PARTS) -> set[str]:
+def part_names(model: nn.Module, parts: ModelParts, which: Sequence[str] = USUAL_PARTS) -> set[str]:
     """Names of the parameters of some parts of a model, and of those that no file filled.
 
-    parts: keys of PARTS, and patterns of parameter names ('*.norm?.weight', 'pos_embed').
+    which: keys of PARTS, and patterns of parameter names ('*.norm?.weight', 'pos_embed'). A
+        pattern reaches parameters that the model freezes; a key does not.
+
     Raises ValueError for a pattern that no parameter matches.
     """
-    found = fresh_names(model)
-    for part in parts:
+    names = parts.fresh_names(model) - parts.frozen
+    for part in which:
         if part in PARTS:
-            found |= PARTS[part](model)
-        else:
-            found |= matching([name for name, _ in model.named_parameters()], part)
-    return found
+            names |= PARTS[part](model, parts)
+            continue
+        try:
+            names |= matching([name for name, _ in model.named_parameters()], part)
+        except ValueError as error:
+            raise ValueError(f'{error}; parts by name are {", ".join(PARTS)}') from None
+    return names
 
 
 def matching(names: Collection[str], pattern: str) -> set[str]:
     """The names that a pattern (of `fnmatch`) fits. Raises ValueError where there are none."""
-    found = {name for name in names if fnmatchcase(name, pattern)}
-    if not found:
+    matched = {name for name in names if fnmatchcase(name, pattern)}
+    if not matched:
         raise ValueError(
             f'no name fits the pattern {pattern!r}; the names begin with '
             f'{", ".join(list(names)[:3])}'
         )
-    return found
+    return matched
+
+
+def joined(path: str, name: str) -> str:
+    """A name below a path: 'blocks.0' and 'weight' give 'blocks.0.weight'."""
+    return f'{path}.{name}' if path else name

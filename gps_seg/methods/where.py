@@ -1,13 +1,12 @@
 """Which weights of a model a method selects from."""
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
 from torch import nn
 
-from gps_seg.methods.parts import backbone_names, backbone_weights, matching
+from gps_seg.methods.parts import ModelParts, matching
 from gps_seg.selection import SelectableWeight
 
 
@@ -15,11 +14,11 @@ from gps_seg.selection import SelectableWeight
 class Where:
     """Which weights are selected from; without any setting, all those of the backbone's layers.
 
-    include, exclude: patterns (of `fnmatch`) of parameter names; what fits an include pattern
-    (default: everything) and no exclude pattern is kept. leave_out: numbers of blocks to leave out,
-    negative ones from the end. leave_out_first: how many blocks to leave out at the start (GPS,
-    arXiv:2312.10136, Fig. 6a and 6b). tables: patterns of embeddings and tables, such as positions,
-    to select from as well.
+    include: patterns (of `fnmatch`) of the parameter names to keep. Default: all.
+    exclude: patterns of the parameter names to leave out of these.
+    leave_out: numbers of blocks to leave out, negative ones from the end.
+    leave_out_first: how many blocks to leave out at the start (GPS, arXiv:2312.10136, Fig. 6a, 6b).
+    tables: patterns of embeddings and tables, such as positions, to select from as well.
     """
 
     include: Sequence[str] = ()
@@ -58,37 +57,35 @@ class Where:
             if (value := getattr(self, field.name))
         }
 
-    def weights(self, model: nn.Module) -> list[SelectableWeight]:
+    def weights(self, model: nn.Module, parts: ModelParts) -> list[SelectableWeight]:
         """The weights to select from. Raises ValueError where there are none."""
-        found = backbone_weights(model)
-        if not found:
+        candidates = parts.backbone_weights(model)
+        if not candidates:
             raise ValueError(
-                'there is no pretrained weight to select from: every backbone weight starts fresh. '
-                'Give the model its pretrained weights (checkpoint or encoder_weights), or use the '
-                'method Full'
+                'there is no pretrained weight to select from: every backbone weight starts fresh '
+                'or is frozen (requires_grad is False). Give the model its pretrained weights, let '
+                'what may be selected from require a gradient, or use the method full'
             )
-        found += self._tables(model, {weight.name for weight in found})
-        names = [weight.name for weight in found]
+        candidates += self._tables(model, parts, {weight.name for weight in candidates})
+        names = [weight.name for weight in candidates]
         kept = set().union(*(matching(names, pattern) for pattern in self.include or ['*']))
         for pattern in self.exclude:
             kept -= matching(names, pattern)
-        blocks = self._blocks_to_leave_out(model)
-        chosen = [
-            weight
-            for weight in found
-            if weight.name in kept and not weight.name.startswith(tuple(f'{b}.' for b in blocks))
-        ]
+        left_out = tuple(f'{block}.' for block in self._blocks_to_leave_out(parts))
+        chosen = [w for w in candidates if w.name in kept and not w.name.startswith(left_out)]
         if not chosen:
             raise ValueError(f'{self} leaves no weight to select from; leave out fewer')
         return chosen
 
-    def _tables(self, model: nn.Module, layer_weights: set[str]) -> list[SelectableWeight]:
+    def _tables(
+        self, model: nn.Module, parts: ModelParts, layer_weights: set[str]
+    ) -> list[SelectableWeight]:
         if not self.tables:
             return []
         parameters = dict(model.named_parameters())
         others = [
             name
-            for name in sorted(backbone_names(model) - layer_weights)
+            for name in sorted(parts.backbone_names(model) - layer_weights)
             if parameters[name].dim() > 1
         ]
         asked = set().union(*(matching(others, pattern) for pattern in self.tables))
@@ -98,10 +95,10 @@ class Where:
             if name in asked
         ]
 
-    def _blocks_to_leave_out(self, model: nn.Module) -> list[str]:
+    def _blocks_to_leave_out(self, parts: ModelParts) -> list[str]:
         if not self.leave_out and not self.leave_out_first:
             return []
-        names = block_names(model)
+        names = known_blocks(parts)
         if self.leave_out_first > len(names):
             raise ValueError(
                 f'where.leave_out_first must be at most {len(names)}, the number of blocks, got '
@@ -116,42 +113,11 @@ class Where:
         return [*names[: self.leave_out_first], *(names[number] for number in self.leave_out)]
 
 
-def block_names(model: nn.Module) -> list[str]:
-    """Names of the blocks of a model's backbone, from input to output, over all of its stages.
-
-    A block is a numbered child of a list of modules of one class (`blocks.3`, `layers.2.blocks.0`);
-    of the classes that hold most of the backbone's parameters the one with the most members counts,
-    so that Swin's blocks are blocks and its stages are not.
-
-    Raises ValueError where the model has no such lists.
-    """
-    backbone = backbone_names(model)
-    sizes = {name: p.numel() for name, p in model.named_parameters() if name in backbone}
-    members: dict[type[nn.Module], list[str]] = defaultdict(list)
-    for path, module in model.named_modules():
-        children = list(module.children())
-        if not isinstance(module, nn.ModuleList | nn.Sequential) or not children:
-            continue
-        kind = type(children[0])
-        if issubclass(kind, nn.ModuleList | nn.Sequential) or not list(children[0].children()):
-            continue
-        if all(type(child) is kind for child in children):
-            prefix = f'{path}.' if path else ''
-            members[kind] += [f'{prefix}{number}' for number, _ in module.named_children()]
-    held = {
-        kind: sum(
-            size
-            for name, size in sizes.items()
-            if name.startswith(tuple(f'{path}.' for path in paths))
-        )
-        for kind, paths in members.items()
-    }
-    main = [kind for kind in members if 2 * held[kind] > sum(sizes.values())]
-    if not main:
+def known_blocks(parts: ModelParts) -> tuple[str, ...]:
+    """The blocks of a model. Raises ValueError where it has none."""
+    if not parts.blocks:
         raise ValueError(
             'the model has no list of blocks that holds most of its parameters; name what to leave '
             'out by patterns (where.exclude)'
         )
-    # Of as many stages as blocks, the blocks are the deeper ones.
-    best = max(main, key=lambda kind: (len(members[kind]), members[kind][0].count('.')))
-    return members[best]
+    return parts.blocks

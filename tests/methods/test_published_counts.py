@@ -10,25 +10,25 @@ from mmseg.registry import MODELS
 from torch import nn
 
 import gps_seg.models  # noqa: F401  registers SAMSegmentor
-from gps_seg.methods import METHODS, build_method
-from gps_seg.methods.parts import backbone_biases, backbone_weights, scales, tables
-from gps_seg.sparse import trainable_summary
+from gps_seg.methods import METHODS, Select, build_method, describe
+from gps_seg.methods.parts import biases as biases_of
+from gps_seg.methods.parts import scales, tables
+from gps_seg.selection import Scores
+from gps_seg.sparse import TrainableSummary
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
-BACKBONES = {
-    'vit_base_patch16_224': ('head',),
-    'swin_base_patch4_window7_224': ('head',),
-    'convnext_base': ('head.fc',),
-}
 
 
 def unfilled(name: str, num_classes: int) -> nn.Module:
     """A timm model whose weights are allocated but not initialised: counts need no values."""
     with torch.device('meta'):
         model = timm.create_model(name, num_classes=num_classes)
-    model = model.to_empty(device='cpu')
-    model.head_modules = BACKBONES[name]
-    return model
+    return model.to_empty(device='cpu')
+
+
+def trainable(model: nn.Module, **method: object) -> TrainableSummary:
+    chosen, parts = build_method(method), describe(model)
+    return chosen.apply(model, parts, chosen.plan(model, parts, None)).sparse.summary()
 
 
 def count(model: nn.Module, names: set[str]) -> int:
@@ -47,10 +47,11 @@ def test_parts_of_a_backbone_have_the_published_sizes(
     name: str, rows: int, biases: int, others: int
 ) -> None:
     model = unfilled(name, 100)
-    weights = backbone_weights(model)
+    parts = describe(model)
+    weights = parts.backbone_weights(model)
     assert sum(len(weight.matrix(weight.parameter)) for weight in weights) == rows
-    assert count(model, backbone_biases(model)) == biases
-    assert count(model, scales(model) | tables(model)) == others
+    assert count(model, biases_of(model, parts)) == biases
+    assert count(model, scales(model, parts) | tables(model, parts)) == others
 
 
 @pytest.mark.parametrize(
@@ -67,39 +68,78 @@ def test_trainable_count_is_the_published_one(
     name: str, classes: int, k: int, expected: int
 ) -> None:
     model = unfilled(name, classes)
-    method = build_method({'type': 'Random', 'k': k})
-    method.convert(model, method.select(model, None))
-    assert trainable_summary(model).trainable == expected
+    assert trainable(model, type='random', k=k).trainable == expected
 
 
-def test_sam_has_the_published_count_at_k_1() -> None:
+def unfilled_sam() -> nn.Module:
     with torch.device('meta'):
         model = MODELS.build(Config.fromfile(CONFIGS / '_base_/models/sam_vit_b.py').model)
     model = model.to_empty(device='cpu')
     model.fresh_names = frozenset()  # as after loading the official checkpoint
-    method = build_method({'type': 'Random', 'k': 1})
-    method.convert(model, method.select(model, None))
-    summary = trainable_summary(model)
+    return model
+
+
+def test_sam_has_the_published_count_at_k_1() -> None:
+    summary = trainable(unfilled_sam(), type='random', k=1)
     assert summary.selected == 84_224
     assert summary.trainable == 4_227_044
     assert summary.total == 93_735_472
 
 
 @pytest.mark.parametrize(
-    'name, expected', [('Linear', 4_058_340 + 256), ('Bias', 4_058_340 + 256 + 84_224)]
+    'method, expected',
+    [
+        ({'type': 'linear'}, 4_058_340 + 256),
+        ({'type': 'bias'}, 4_161_252),
+        ({'type': 'full'}, 93_735_472),
+    ],
 )
-def test_sams_reference_methods_have_their_counts(name: str, expected: int) -> None:
-    with torch.device('meta'):
-        model = MODELS.build(Config.fromfile(CONFIGS / '_base_/models/sam_vit_b.py').model)
-    model.fresh_names = frozenset()
-    method = build_method({'type': name})
-    method.convert(model, method.select(model, None))
-    assert trainable_summary(model).trainable == expected
+def test_sams_reference_methods_have_their_counts(method: dict, expected: int) -> None:
+    assert trainable(unfilled_sam(), **method).trainable == expected
+
+
+@pytest.mark.parametrize(
+    'name, method, expected',
+    [
+        ('vit_base_patch16_224', {'type': 'bias'}, 102_912),
+        ('swin_base_patch4_window7_224', {'type': 'bias'}, 137_216),
+        ('convnext_base', {'type': 'bias'}, 130_304),
+        ('vit_base_patch16_224', {'type': 'lora', 'rank': 16}, 589_824),
+        ('vit_base_patch16_224', {'type': 'adapter', 'width': 12}, 230_544),
+    ],
+)
+def test_baselines_have_their_published_sizes(name: str, method: dict, expected: int) -> None:
+    model = unfilled(name, 100)
+    features = describe(model).head_names(model)
+    head = sum(model.get_parameter(n).numel() for n in features)
+    assert trainable(model, **method).trainable - head == expected
+
+
+@pytest.mark.parametrize('fraction', [0.0122, 0.0030])
+def test_grft_keeps_its_published_budgets_in_whole_lines(fraction: float) -> None:
+    model = timm.create_model('vit_tiny_patch16_224', num_classes=10, depth=2)
+    parts = describe(model)
+    weights = parts.backbone_weights(model)
+    method = build_method({'type': 'grft', 'fraction': fraction})
+    assert isinstance(method, Select)
+    scores = Scores.of(weights, {w.name: torch.rand_like(w.parameter) for w in weights})
+    selection = method.choose(scores)
+    total = sum(w.parameter.numel() for w in weights)
+    longest = max(max(m.shape) for m in scores.values())
+    assert fraction * total - longest < selection.num_entries <= fraction * total
+    for entries in selection.values():
+        mask = entries.mask()
+        assert (mask == mask.any(1, keepdim=True)).all() or (mask == mask.any(0)).all()
+
+
+@pytest.mark.parametrize('name', ['gps', 'GPS', 'Gps', 'lora', 'LoRA', 'GRFT', 'Magnitude'])
+def test_a_method_is_found_by_its_key_and_by_the_name_of_its_paper(name: str) -> None:
+    assert build_method({'type': name, **({'k': 1} if name == 'GRFT' else {})})
 
 
 def test_an_unknown_method_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(ValueError, match=f"no method 'Gps'; choose one of {', '.join(METHODS)}"):
-        build_method({'type': 'Gps'})
+    with pytest.raises(ValueError, match=f"no method 'Gpt'; choose one of {', '.join(METHODS)}"):
+        build_method({'type': 'Gpt'})
 
 
 def test_an_unknown_setting_is_refused() -> None:

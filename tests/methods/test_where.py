@@ -1,5 +1,6 @@
 """Which weights a method selects from, and what is trained whole besides."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -7,11 +8,25 @@ import timm
 import torch
 from torch import nn
 
-from gps_seg.methods import METHODS, Select, TrainingData, Where, build_method, part_names
-from gps_seg.methods.where import block_names
-from gps_seg.selection import GRANULARITIES, selectable_weights, supcon_gradient
-from gps_seg.sparse import pull_loss, whole_names
-from tests.families import FAMILIES, training_data
+from gps_seg.methods import (
+    METHODS,
+    ModelParts,
+    Plan,
+    Select,
+    Where,
+    build_method,
+    describe,
+    part_names,
+)
+from gps_seg.selection import (
+    Budget,
+    SelectableWeight,
+    SupconGradient,
+    choose,
+    score,
+    selectable_weights,
+)
+from tests.families import FAMILIES, model_parts, training_data
 from tests.toys import ToyNet
 
 
@@ -20,6 +35,10 @@ def vit(**options: Any) -> nn.Module:
     return timm.create_model(
         'vit_tiny_patch16_224', img_size=32, patch_size=8, depth=3, num_classes=4, **options
     )
+
+
+def weights_of(model: nn.Module, **where: Any) -> list[SelectableWeight]:
+    return Where.of(where).weights(model, describe(model))
 
 
 @pytest.mark.parametrize(
@@ -34,16 +53,16 @@ def vit(**options: Any) -> nn.Module:
     ],
 )
 def test_blocks_are_numbered_over_all_stages(family: str, blocks: list[str]) -> None:
-    assert block_names(FAMILIES[family].build()) == blocks
+    assert list(describe(FAMILIES[family].build()).blocks) == blocks
 
 
 def test_a_model_without_a_list_of_blocks_says_so() -> None:
     with pytest.raises(ValueError, match='no list of blocks'):
-        Where(leave_out=[0]).weights(ToyNet())
+        weights_of(ToyNet(), leave_out=[0])
 
 
 def names(model: nn.Module, **where: Any) -> set[str]:
-    return {weight.name for weight in Where(**where).weights(model)}
+    return {weight.name for weight in weights_of(model, **where)}
 
 
 def test_patterns_and_blocks_choose_among_the_weights_of_the_backbone() -> None:
@@ -80,7 +99,7 @@ def test_block_1_is_not_taken_for_block_10() -> None:
 )
 def test_a_place_that_is_none_is_refused(where: dict, cause: str) -> None:
     with pytest.raises(ValueError, match=cause):
-        Where.of(where).weights(vit())
+        weights_of(vit(), **where)
 
 
 def test_tables_are_selected_from_when_asked_for_and_then_train_sparsely() -> None:
@@ -88,13 +107,15 @@ def test_tables_are_selected_from_when_asked_for_and_then_train_sparsely() -> No
     model = family.build()
     where = {'tables': ['*relative_position_bias_table']}
     method = build_method({'type': 'Select', 'criterion': 'task_gradient', 'k': 1, 'where': where})
-    selection = method.select(model, training_data(family, model))
+    parts = model_parts(family, model)
+    plan = method.plan(model, parts, training_data(family))
+    selection = plan.selection
     name = 'layers.2.blocks.1.attn.relative_position_bias_table'
     table = model.get_parameter(name)
     assert selection[name].num == selection[name].num_neurons == len(table)
     assert selection.provenance['tables'] == '*relative_position_bias_table'
-    method.convert(model, selection)
-    assert not {n for n in whole_names(model) if n.endswith('relative_position_bias_table')}
+    applied = method.apply(model, parts, plan)
+    assert not {n for n in applied.sparse.whole if n.endswith('relative_position_bias_table')}
     before = table.detach().clone()
     optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=0.1)
     family.loss(model, family.images).backward()
@@ -109,10 +130,12 @@ def test_a_table_of_the_model_itself_trains_by_position() -> None:
     method = Select(
         criterion='magnitude', k=2, where={'include': ['pos_embed'], 'tables': ['pos_embed']}
     )
-    selection = method.select(model, None)
+    parts = describe(model)
+    plan = method.plan(model, parts, None)
+    selection = plan.selection
     assert list(selection) == ['pos_embed']
     assert selection['pos_embed'].num == 2 * 17
-    method.convert(model, selection)
+    method.apply(model, parts, plan)
     assert list(model.state_dict()) == list(vit().state_dict())
     before = model.state_dict()['pos_embed'].clone()
     optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.1)
@@ -123,35 +146,39 @@ def test_a_table_of_the_model_itself_trains_by_position() -> None:
 
 def test_what_is_trained_whole_is_a_setting() -> None:
     model = vit(init_values=0.1)
+    parts = replace(describe(model), fresh=frozenset())
     head = {'head.weight', 'head.bias'}
-    assert part_names(model, ['heads']) == head
-    assert {n.rpartition('.')[2] for n in part_names(model, ['scales'])} == {'gamma'}
-    norms = part_names(model, ['norms'])
+    assert part_names(model, parts, ['heads']) == head
+    assert {n.rpartition('.')[2] for n in part_names(model, parts, ['scales'])} == {'gamma'}
+    norms = part_names(model, parts, ['norms'])
     assert 'blocks.0.norm1.weight' in norms
     assert not {name for name in norms if 'norm' not in name}
     method = Select(criterion='random', k=1, whole=['norms', 'pos_embed'])
-    method.convert(model, method.select(model, None))
-    assert set(whole_names(model)) == norms | {'pos_embed'}
+    applied = method.apply(model, parts, method.plan(model, parts, None))
+    assert set(applied.sparse.whole) == norms | {'pos_embed'}
     with pytest.raises(ValueError, match="no name fits the pattern 'normes'"):
-        part_names(model, ['normes'])
+        part_names(model, parts, ['normes'])
 
 
 def test_what_no_file_filled_is_trained_whatever_the_setting() -> None:
-    model: Any = vit()
-    model.fresh_names = frozenset(['head.weight', 'blocks.0.norm1.weight'])
-    assert part_names(model, []) == set(model.fresh_names)
+    fresh = frozenset(['head.weight', 'blocks.0.norm1.weight'])
+    assert part_names(vit(), ModelParts(fresh=fresh), []) == fresh
 
 
 @pytest.mark.parametrize(
     'preset, core',
     [
-        ({'type': 'GPS', 'k': 2, 'temperature': 0.1}, {'temperature': 0.1}),
+        ({'type': 'GPS', 'k': 2, 'temperature': 0.1}, {'options': {'temperature': 0.1}}),
         ({'type': 'FPS', 'k': 2}, {'criterion': 'weight_activation'}),
-        ({'type': 'Random', 'k': 2, 'seed': 3}, {'criterion': 'random', 'seed': 3}),
+        ({'type': 'Random', 'k': 2, 'seed': 3}, {'criterion': 'random', 'options': {'seed': 3}}),
         ({'type': 'Magnitude', 'k': 2}, {'criterion': 'magnitude'}),
         (
             {'type': 'GRFT', 'k': 2, 'lines': 'rows'},
-            {'criterion': 'squared_gradient', 'granularity': 'rows'},
+            {
+                'criterion': 'squared_gradient',
+                'granularity': 'rows',
+                'options': {'squares': 'of_batches'},
+            },
         ),
     ],
     ids=lambda settings: settings.get('type', ''),
@@ -159,9 +186,9 @@ def test_what_no_file_filled_is_trained_whatever_the_setting() -> None:
 def test_a_named_method_is_a_criterion_with_a_granularity(preset: dict, core: dict) -> None:
     family = FAMILIES['vit']
     model = family.build()
-    data = training_data(family, model)
-    named = build_method(preset).select(model, data)
-    free = Select(**{'k': 2, **core}).select(model, data)
+    parts, data = model_parts(family, model), training_data(family)
+    named = build_method(preset).plan(model, parts, data).selection
+    free = Select(**{'k': 2, **core}).plan(model, parts, data).selection
     assert named.overlap(free) == 1
     assert named.provenance == free.provenance
 
@@ -169,11 +196,11 @@ def test_a_named_method_is_a_criterion_with_a_granularity(preset: dict, core: di
 def test_gps_by_hand_is_gps() -> None:
     family = FAMILIES['vit']
     model = family.build()
-    data = training_data(family, model)
+    parts, data = model_parts(family, model), training_data(family)
     weights = [w for w in selectable_weights(model) if w.name != 'head.weight']
-    scores = supcon_gradient(model, weights, data.batches, data.embed)
-    by_hand = GRANULARITIES['neuron'](scores, k=2)
-    assert METHODS['GPS'](k=2).select(model, data).overlap(by_hand) == 1
+    scores = score(model, SupconGradient(weights, parts.embed), data.batches)
+    by_hand = choose(scores, 'neuron', Budget(k=2))
+    assert METHODS['gps'](k=2).plan(model, parts, data).selection.overlap(by_hand) == 1
 
 
 @pytest.mark.parametrize(
@@ -181,7 +208,7 @@ def test_gps_by_hand_is_gps() -> None:
     [
         ({'criterion': 'magic', 'k': 1}, "no criterion 'magic'; choose one of supcon_gradient"),
         ({'granularity': 'cell', 'k': 1}, "no granularity 'cell'; choose one of neuron"),
-        ({'k': 1, 'temperature': 0}, 'temperature must be above 0'),
+        ({'k': 1, 'options': {'temperature': 0}}, 'temperature must be above 0'),
         ({}, 'exactly one of k'),
         ({'k': 1, 'whole': 'heads'}, 'whole must be a list'),
     ],
@@ -192,31 +219,30 @@ def test_settings_that_do_not_exist_are_refused(settings: dict, cause: str) -> N
 
 
 def test_a_loss_criterion_without_a_loss_says_so() -> None:
-    model = vit()
-    data = TrainingData([], lambda batch: batch)
+    parts = replace(describe(vit()), loss=None)
     with pytest.raises(ValueError, match='task_gradient needs the loss'):
-        Select(criterion='task_gradient', k=1).select(model, data)
+        Select(criterion='task_gradient', k=1).plan(vit(), parts, training_data(FAMILIES['vit']))
 
 
 @pytest.mark.parametrize('scope, expected', [('all', 3), (1, 1), (2, 2)])
 def test_grft_pulls_the_last_blocks_and_the_head_but_nothing_fresh(
     scope: Any, expected: int
 ) -> None:
-    model: Any = vit()
-    model.fresh_names = frozenset(['head.bias'])
+    model = vit()
+    parts = replace(describe(model), fresh=frozenset(['head.bias']))
     method = build_method({'type': 'GRFT', 'k': 2, 'pull': 1.0, 'pull_scope': scope})
-    selection = Select(criterion='magnitude', k=2).select(model, None)
-    method.convert(model, selection)
+    plan = Select(criterion='magnitude', k=2).plan(model, parts, None)
+    applied = method.apply(model, parts, Plan(plan.selection))
+    trained = applied.parameters()
     with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.requires_grad:
-                parameter.add_(1.0)
-    trained = {n: p.numel() for n, p in model.named_parameters() if p.requires_grad}
+        for parameter in trained.values():
+            parameter.add_(1.0)
     blocks = tuple(f'blocks.{i}.' for i in range(3 - expected, 3))
     num = sum(
-        size
-        for name, size in trained.items()
+        parameter.numel()
+        for name, parameter in trained.items()
         if name != 'head.bias'
         and (scope == 'all' or name.startswith(blocks) or name == 'head.weight')
     )
-    assert pull_loss(model).item() == pytest.approx(num, rel=1e-4)
+    assert applied.penalty is not None
+    assert applied.penalty().item() == pytest.approx(num, rel=1e-4)

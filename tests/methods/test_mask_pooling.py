@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from gps_seg.models.pooling import mask_pooled
+from gps_seg.methods.mask_pooling import mask_pooled
 
 
 def test_pooled_features_are_the_mean_over_the_upsampled_map() -> None:

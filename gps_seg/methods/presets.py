@@ -1,0 +1,82 @@
+"""The published methods and the controls, each as a setting of the general one."""
+
+from typing import Any
+
+from gps_seg.methods.select import Select
+from gps_seg.methods.whole_tensors import WholeTensors
+
+LINES = ('rows', 'columns', 'auto')
+
+
+def gps(k: int = 1, *, temperature: float = 0.07, **rest: Any) -> Select:
+    """Gradient-based Parameter Selection (Zhang et al., CVPR 2024, arXiv:2312.10136).
+
+    k: selected weights per output neuron.
+    temperature: of the supervised contrastive loss (eq. 2).
+    rest: `where` and `whole`, as in `Select`.
+    """
+    return Select(criterion='supcon_gradient', k=k, options={'temperature': temperature}, **rest)
+
+
+def fps(k: int = 1, **rest: Any) -> Select:
+    """Feedforward-based Parameter Selection (arXiv:2510.27359): GPS without its gradient pass.
+
+    k: selected weights per output neuron, those with the largest |w| * mean |a|. The forward pass
+        is that of the embedding: the backbone, without the head.
+    rest: `where` and `whole`, as in `Select`.
+    """
+    return Select(criterion='weight_activation', k=k, **rest)
+
+
+def grft(
+    lines: str = 'auto',
+    *,
+    squares: str = 'of_batches',
+    pull: float = 1e-3,
+    pull_scope: int | str = 'all',
+    **rest: Any,
+) -> Select:
+    """Whole rows or columns with the largest squared gradients (GRFT, arXiv:2507.00016).
+
+    lines: 'rows', 'columns', or 'auto' for whichever captures more of each weight.
+    squares: 'of_batches' sums the squared gradients of the batches, 'of_sum' squares their sum.
+    pull: weighs the squared distance from the pretrained values (0: none).
+    pull_scope: 'all', or a number of blocks, to pull only those last ones and the head.
+    rest: the budget (k, num or fraction; published: fraction=0.0122 on FGVC, 0.0030 on VTAB-1k),
+        `where` and `whole`, as in `Select`.
+    """
+    if lines not in LINES:
+        raise ValueError(f'lines must be one of {", ".join(LINES)}, got {lines!r}')
+    return Select(
+        criterion='squared_gradient',
+        granularity=lines,
+        options={'squares': squares},
+        pull=pull,
+        pull_scope=pull_scope,
+        **rest,
+    )
+
+
+def magnitude(k: int = 1, **rest: Any) -> Select:
+    """The k largest weights of every neuron, a control without images; all else as in GPS."""
+    return Select(criterion='magnitude', k=k, **rest)
+
+
+def random(k: int = 1, *, seed: int = 0, **rest: Any) -> Select:
+    """As many entries per neuron as GPS, drawn at random: the control that GPS must beat."""
+    return Select(criterion='random', k=k, options={'seed': seed}, **rest)
+
+
+def linear() -> WholeTensors:
+    """The head alone (for SAM: the mask decoder), and what starts fresh."""
+    return WholeTensors(whole=('heads',))
+
+
+def bias() -> WholeTensors:
+    """Every bias, those of norms too, and the head (BitFit, Ben Zaken et al., arXiv:2106.10199)."""
+    return WholeTensors(whole=('all_biases', 'heads'))
+
+
+def full() -> WholeTensors:
+    """Every parameter that the model does not freeze by itself."""
+    return WholeTensors(whole=('all',))
