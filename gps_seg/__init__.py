@@ -5,16 +5,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gps_seg.delta import Delta
-    from gps_seg.methods import METHODS, part_names, select
-    from gps_seg.selection import (
-        CRITERIA,
-        GRANULARITIES,
-        Selection,
-        neuron,
-        selectable_weights,
-        supcon_gradient,
-    )
-    from gps_seg.sparse import attach_pull, make_sparse, pull_loss, restore, trainable_summary
+    from gps_seg.methods import METHODS, ModelParts, Plan, describe, part_names
+    from gps_seg.selection import CRITERIA, GRANULARITIES, Selection
+    from gps_seg.sparse import make_sparse, trainable_summary
+    from gps_seg.tuning import Tuning, select, tune
 
 __version__ = '0.1.0.dev0'
 
@@ -24,17 +18,16 @@ _ROOMS = {
     'GRANULARITIES': 'selection',
     'METHODS': 'methods',
     'Delta': 'delta',
+    'ModelParts': 'methods',
+    'Plan': 'methods',
     'Selection': 'selection',
-    'attach_pull': 'sparse',
+    'Tuning': 'tuning',
+    'describe': 'methods',
     'make_sparse': 'sparse',
-    'neuron': 'selection',
     'part_names': 'methods',
-    'pull_loss': 'sparse',
-    'restore': 'sparse',
-    'select': 'methods',
-    'selectable_weights': 'selection',
-    'supcon_gradient': 'selection',
+    'select': 'tuning',
     'trainable_summary': 'sparse',
+    'tune': 'tuning',
 }
 
 __all__ = [
@@ -42,17 +35,16 @@ __all__ = [
     'GRANULARITIES',
     'METHODS',
     'Delta',
+    'ModelParts',
+    'Plan',
     'Selection',
-    'attach_pull',
+    'Tuning',
+    'describe',
     'make_sparse',
-    'neuron',
     'part_names',
-    'pull_loss',
-    'restore',
     'select',
-    'selectable_weights',
-    'supcon_gradient',
     'trainable_summary',
+    'tune',
 ]
 
 

@@ -1,0 +1,350 @@
+"""One fine-tuning, from the pretrained model to the delta."""
+
+import json
+import weakref
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+import gps_seg
+from gps_seg.delta import Delta, short
+from gps_seg.delta.bits import copy_of
+from gps_seg.methods import Method, ModelParts, Plan, method_in_words, method_settings
+from gps_seg.sparse import TrainableSummary, read_back, refill_optimizer
+from gps_seg.sparse.norms import FrozenNorm
+from gps_seg.tuning.base import Base, base_fingerprint, tensors_of
+from gps_seg.tuning.plan_file import in_words
+from gps_seg.tuning.resume import FORMAT, check_fits, check_same_run
+from gps_seg.tuning.step_guard import guard_steps
+
+# What a plan leaves as it is, by the key of its provenance.
+LEFT_OUT = {
+    'unscored': 'left as they are, without any score',
+    'unselectable': 'left as they are, since entries cannot be selected from them',
+}
+ENDED = {
+    'removed': 'remove() gave the stock layers back',
+    'merged': 'merge() wrote the added modules into the weights',
+    'undone': 'undo() gave the base back',
+}
+
+
+# Models under fine-tuning; a second one would take what the first froze for the model's own wish.
+_TUNED: 'weakref.WeakSet[nn.Module]' = weakref.WeakSet()
+
+
+class Tuning:
+    """A model under fine-tuning: what is trained, what it started from, and the ways out.
+
+    `gps_seg.tune` makes it. The model stays an ordinary model with its stock state-dict keys (and
+    those of added modules beside them); this handle holds everything else.
+
+    model: the converted model. method, parts, plan: how it was converted.
+    seconds: what the selection took; 0 for a plan from a file.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        method: Method,
+        parts: ModelParts,
+        plan: Plan,
+        *,
+        engine: str = 'auto',
+        seconds: float = 0.0,
+    ) -> None:
+        self.model = model
+        self.method = method
+        self.parts = parts
+        self.plan = plan
+        self.seconds = seconds
+        refuse_tuned(model)
+        fingerprint = base_fingerprint(model, parts.fresh)
+        stock_names = tensors_of(model).keys()
+        self._applied = method.apply(model, parts, plan)
+        if not self._applied.parameters():
+            self._applied.remove()
+            raise ValueError(
+                f'{type(method).__name__} trains nothing of this model: the head and the rest that '
+                'it would train are missing or frozen (requires_grad is False); set requires_grad '
+                'where training is wanted, or name the head by head=[...]'
+            )
+        if engine != 'auto':
+            self._applied.sparse.use_engine(engine)
+        state = tensors_of(model)
+        self._base = Base.of(
+            {name: state[name] for name in stock_names},
+            plan.selection,
+            self._changing_names() & stock_names,
+            fingerprint=fingerprint,
+            fresh=parts.fresh & stock_names,
+        )
+        self._ended = ''
+        self._merged: dict[str, Tensor] = {}
+        self.penalty_used = False
+        # For all optimizers: the wrong one is not known here.
+        self._unguard = guard_steps(self)
+        _TUNED.add(model)
+
+    @property
+    def base(self) -> str:
+        """The fingerprint of the base: SHA-256 over the tensors that came from files."""
+        return self._base.fingerprint
+
+    @property
+    def fresh(self) -> frozenset[str]:
+        """Names of the tensors that no weight file filled."""
+        return self._base.fresh
+
+    def parameters(self) -> list[nn.Parameter]:
+        """What an optimizer trains."""
+        return list(self.named_parameters().values())
+
+    def named_parameters(self) -> dict[str, nn.Parameter]:
+        """What is trained, by state-dict name; compact values go by the name of their weight.
+
+        Raises ValueError after remove(), merge() or undo().
+        """
+        self._check_running()
+        return self._applied.parameters()
+
+    def summary(self) -> TrainableSummary:
+        """Count what is trained; `total` counts the base, without added modules."""
+        self._check_running()
+        counted = self._applied.sparse.summary()
+        parameters = self.named_parameters()
+        added = sum(parameters[n].numel() for n in self._applied.added_names if n in parameters)
+        return replace(
+            counted, whole=counted.whole - added, total=counted.total - added, added=added
+        )
+
+    def __repr__(self) -> str:
+        if self._ended:
+            return f'{method_in_words(self.method)}: ended, {ENDED[self._ended]}'
+        lines = [f'{method_in_words(self.method)}: {self.summary()}']
+        if self.plan.selection:
+            lines.append(f'the plan: {in_words(self.plan)}')
+        elif self.plan.added:
+            lines.append(f'{len(self.plan.added)} modules are added')
+        for key, why in LEFT_OUT.items():
+            if self.plan.provenance.get(key):
+                lines.append(f'{why}: {self.plan.provenance[key]}')
+        lines.append(f'base {short(self.base)}; {len(self.fresh)} tensors started fresh')
+        return '\n'.join(lines)
+
+    def penalty(self) -> Tensor:
+        """What the method adds to the loss (GRFT's pull); zero for most methods.
+
+        A step without it, of a method that has one, raises ValueError.
+        """
+        self.penalty_used = True
+        if self._applied.penalty is not None:
+            return self._applied.penalty()
+        return torch.zeros((), device=next(self.model.parameters()).device)
+
+    @property
+    def has_penalty(self) -> bool:
+        """Whether the method adds something to the loss."""
+        return self._applied.penalty is not None
+
+    def refill(self, optimizer: Optimizer) -> None:
+        """Give an optimizer that was built for the stock model what is trained instead.
+
+        Groups keep their number, order and settings. Call it before the first step.
+        Raises ValueError where the optimizer has already stepped, or lacks something trained.
+        """
+        self._check_running()
+        refill_optimizer(
+            optimizer, replaced=self._applied.replaced, trained=self._applied.parameters()
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that an exact resume needs besides the base and the optimizer: tensors on the CPU.
+
+        `torch.load(..., weights_only=True)` reads it. Raises ValueError after remove(), merge() or
+        undo().
+        """
+        self._check_running()
+        state = tensors_of(self.model)
+        return {
+            'format': FORMAT,
+            'version': gps_seg.__version__,
+            'method': method_settings(self.method),
+            'base': self.base,
+            'fresh': sorted(self.fresh),
+            'seconds': self.seconds,
+            'plan': self.plan.state(),
+            'values': self._applied.sparse.precise_values(),
+            'whole': {name: copy_of(state[name]).cpu() for name in sorted(self._changing_names())},
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state that `state_dict` gave, exactly.
+
+        Raises ValueError, with nothing changed, where it is of another method, base or plan.
+        """
+        self._check_running()
+        check_same_run(state, method=self.method, base=self.base)
+        mine = tensors_of(self.model)
+        check_fits(state, self.plan, {name: mine[name] for name in self._changing_names()})
+        with torch.no_grad():
+            for name, tensor in state['whole'].items():
+                mine[name].copy_(tensor)
+        self._applied.sparse.load_precise_values(state['values'])
+
+    def delta(self, **metadata: str) -> Delta:
+        """Everything in which the model differs from its base.
+
+        metadata: more to say in the file, beside the method, its provenance and the version.
+
+        Raises ValueError, naming the tensor, where something that is not trained was changed.
+        """
+        self._check_running()
+        state = self._checked_state()
+        return Delta.of(
+            state,
+            self.plan.selection,
+            self._changing_names(),
+            base=self.base,
+            fresh={*self.fresh, *self._applied.added_names},
+            added=self.plan.added,
+            base_values={**self._base.whole, **self._base.entries},
+            metadata={
+                'method': json.dumps(method_settings(self.method)),
+                'version': gps_seg.__version__,
+                **metadata,
+            },
+        )
+
+    def load_delta(self, delta: Delta) -> None:
+        """Take the values of a delta of this base, such as that of the best epoch.
+
+        Compact values take the precision of the delta's. Raises ValueError for another base.
+        """
+        self._check_running()
+        if delta.base != self.base:
+            raise ValueError(
+                f'the delta belongs to the base {short(delta.base)}, this is {short(self.base)}'
+            )
+        # The delta leaves out what was equal to the base then, and may differ from it by now.
+        self._base.write(tensors_of(self.model))
+        read_back(self.model)
+        delta.swap(self.model, verify=False)
+
+    def remove(self, *, drop_added: bool = False) -> nn.Module:
+        """Give back the stock model with the tuned values. Returns the model.
+
+        drop_added: take added modules away, whose training is then lost to the model.
+
+        Raises ValueError for a method that adds modules unless `drop_added`.
+        """
+        self._check_running()
+        if self.plan.added and not drop_added:
+            raise ValueError(
+                f'{type(self.method).__name__} trains added modules, which stock layers have no '
+                'place for; merge() them where the method can, or keep delta() and call '
+                'remove(drop_added=True)'
+            )
+        self._applied.remove()
+        self._end('removed')
+        return self.model
+
+    def merge(self) -> nn.Module:
+        """Write added modules into the weights of their layers. Returns the stock model.
+
+        Raises ValueError, with nothing changed, where the method adds none, or cannot merge them.
+        """
+        self._check_running()
+        if not self.plan.added:
+            raise ValueError(
+                f'{type(self.method).__name__} adds no modules, so there is nothing to merge; '
+                'remove() gives the stock layers back with the tuned values'
+            )
+        state = self._checked_state()
+        before = {
+            name: copy_of(tensor).cpu()
+            for name, tensor in state.items()
+            if any(name.startswith(f'{path}.') for path in self.plan.added)
+            and name in self._base.digests
+        }
+        self._applied.merge()
+        # The way back: merging rounds, so that subtracting would not give the base.
+        self._merged = before
+        self._end('merged')
+        return self.model
+
+    def undo(self) -> nn.Module:
+        """Give back the base, bit for bit. Returns the model.
+
+        Raises ValueError, naming the tensor, where something that is not trained was changed.
+        """
+        if self._ended == 'undone':
+            return self.model
+        if self._ended:
+            refuse_tuned(self.model)  # by another handle, whose values the base would replace
+        self._refuse_foreign({**tensors_of(self.model), **self._merged})
+        if not self._ended:
+            self._applied.remove()
+        state = tensors_of(self.model)
+        with torch.no_grad():
+            for name, tensor in self._merged.items():
+                state[name].copy_(tensor)
+        self._base.write(state)
+        self._end('undone')
+        return self.model
+
+    @property
+    def replaced(self) -> list[tuple[nn.Parameter, list[nn.Parameter]]]:
+        """Which trained parameters stand for a parameter of the base in an optimizer's group."""
+        return self._applied.replaced
+
+    def _changing_names(self) -> frozenset[str]:
+        """State-dict names of all that may change whole: trained, fresh, added, live buffers."""
+        state = tensors_of(self.model)
+        frozen_norms = tuple(
+            f'{path}.' for path, m in self.model.named_modules() if isinstance(m, FrozenNorm)
+        )
+        buffers = {
+            name for name, _ in self.model.named_buffers() if not name.startswith(frozen_norms)
+        }
+        names = {*self._applied.sparse.whole, *self._applied.added_names, *self.parts.fresh}
+        return frozenset((names | buffers) & state.keys())
+
+    def _checked_state(self) -> dict[str, Tensor]:
+        self._applied.sparse.check()
+        state = tensors_of(self.model)
+        self._refuse_foreign(state)
+        return state
+
+    def _refuse_foreign(self, state: Mapping[str, Tensor]) -> None:
+        changed = self._base.foreign_writes(state)
+        if changed:
+            raise ValueError(
+                f'{changed[0]} is not trained, but differs from the base ({len(changed)} tensors '
+                'in all): something wrote or converted it, so the base cannot be known any more. '
+                'Put its values back, or name it in `whole` to train it'
+            )
+
+    def _end(self, how: str) -> None:
+        self._ended = how
+        self._unguard()
+        _TUNED.discard(self.model)
+
+    def _check_running(self) -> None:
+        if self._ended:
+            raise ValueError(
+                f'this fine-tuning has ended: {ENDED[self._ended]}. Take delta(), state_dict() and '
+                'the like before that, or start another one: gps_seg.tune'
+            )
+
+
+def refuse_tuned(model: nn.Module) -> None:
+    """Raise ValueError where a model is under fine-tuning."""
+    if model in _TUNED:
+        raise ValueError(
+            'the model is under fine-tuning already; end that with remove() or undo() first'
+        )
