@@ -7,15 +7,14 @@ from typing import Any
 
 import torch
 from mmengine.hooks import Hook
+from mmengine.registry import HOOKS
 from mmengine.runner import Runner
-from mmseg.registry import HOOKS
 from torch import Tensor
 from torch.nn.utils import get_total_norm
 from torch.optim import Optimizer
 
-from gps_seg.hooks.fine_tune_hook import stock_model
-from gps_seg.hooks.resumable_checkpoint_hook import LAST
-from gps_seg.sparse import sparse_weights
+from gps_seg.hooks.delta_checkpoint_hook import tuning_of
+from gps_seg.runner.checkpoints import LAST
 
 ADVICE = (
     'Lower optim_wrapper.optimizer.lr, compute in bf16 or fp32 if this was fp16, and look at these '
@@ -124,15 +123,10 @@ def _losses_in_words(losses: dict[str, float]) -> str:
 
 def _gradients_in_words(runner: Runner, *, limit: int = 4) -> str:
     """Says which gradients were not finite: those whose step left values that are not."""
-    model = stock_model(runner)
-    compact = {
-        id(layer._parameters[f'{weight}_values']): name
-        for name, layer, weight in sparse_weights(model)
-    }
     broken = [
-        compact.get(id(parameter), name)
-        for name, parameter in model.named_parameters()
-        if parameter.requires_grad and not bool(torch.isfinite(parameter).all())
+        name
+        for name, parameter in tuning_of(runner).named_parameters().items()
+        if not bool(torch.isfinite(parameter).all())
     ]
     if not broken:
         return 'the gradient is not finite'

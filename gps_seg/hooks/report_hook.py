@@ -10,16 +10,14 @@ from typing import Any
 import cv2
 import numpy as np
 from mmengine.hooks import Hook
+from mmengine.registry import HOOKS
 from mmengine.runner import BaseLoop, Runner
-from mmseg.registry import HOOKS
 
 from gps_seg.delta import Delta
 from gps_seg.files import write_content
-from gps_seg.hooks.delta_checkpoint_hook import DELTA, fine_tune_hook
-from gps_seg.hooks.fine_tune_hook import stock_model
+from gps_seg.hooks.delta_checkpoint_hook import DELTA, tuning_of
 from gps_seg.runner.evaluate import evaluate
 from gps_seg.selection import random_state, set_random_state
-from gps_seg.sparse import trainable_summary
 from gps_seg.visualization import overlay_sheet, save_figure, save_image
 
 ZERO_SHOT = 'zero_shot.json'
@@ -75,14 +73,12 @@ class ReportHook(Hook):
     def after_train(self, runner: Runner) -> None:
         seconds = runner.message_hub.runtime_info.get(SECONDS, 0.0)
         folder = Path(runner.work_dir)
-        model = stock_model(runner)
-        # Values are written, not added, so the delta of the best epoch fits the tuned model too.
-        Delta.load(folder / DELTA).swap(model, verify=False)
+        tuning_of(runner).load_delta(Delta.load(folder / DELTA))
         pictures = self._predictions(runner, 'after')
         final = self._score(runner, 'Test', pictures)
         metrics: dict[str, float] = {
             **final,
-            **self._about(runner),
+            **self._counts(runner),
             SECONDS: round(seconds, 1),
             'delta_bytes': (folder / DELTA).stat().st_size,
         }
@@ -99,19 +95,20 @@ class ReportHook(Hook):
         limit = self.num_pictures if runner.rank == 0 else 0
         return _Predictions(Path(runner.work_dir) / 'overlays', when, limit)
 
-    def _about(self, runner: Runner) -> dict[str, float]:
-        summary = trainable_summary(stock_model(runner))
-        about: dict[str, float] = {
+    def _counts(self, runner: Runner) -> dict[str, float]:
+        tuning = tuning_of(runner)
+        summary = tuning.summary()
+        counts: dict[str, float] = {
             'trainable': summary.trainable,
             'selected': summary.selected,
             'total': summary.total,
             'epochs': runner.max_epochs,
-            'selection_seconds': round(fine_tune_hook(runner).seconds, 1),
+            'selection_seconds': round(tuning.seconds, 1),
         }
         info: dict[str, Any] = runner.message_hub.runtime_info
         if 'best_score' in info:
-            about |= {'best_epoch': info['best_epoch'], 'val/best': info['best_score']}
-        return about
+            counts |= {'best_epoch': info['best_epoch'], 'val/best': info['best_score']}
+        return counts
 
     def _split(self, runner: Runner) -> str:
         return 'test' if runner.test_loop is not None else 'val'

@@ -1,17 +1,16 @@
 """Checkpoints that training can go on from exactly."""
 
-import os
 from pathlib import Path
 from typing import Any
 
+import torch
 from mmengine.hooks import Hook
+from mmengine.registry import HOOKS
 from mmengine.runner import Runner
-from mmseg.registry import HOOKS
 
-from gps_seg.files import write_content
-from gps_seg.runner.checkpoints import plain, with_objects, without_objects
-
-LAST = 'last.pth'
+from gps_seg.files import SEALED, remove_leftovers, seal, write_atomically, write_content
+from gps_seg.runner.checkpoints import LAST, plain, safe_globals, with_objects, without_objects
+from gps_seg.runner.resume_checks import check_settings, settings_of
 
 
 @HOOKS.register_module()
@@ -20,7 +19,8 @@ class ResumableCheckpointHook(Hook):
 
     Where the epoch is validated, it is written after the validation: a run that stops in between
     repeats the epoch, so that no validation is ever skipped. The file is written beside and
-    renamed; an interruption leaves the one before.
+    renamed; an interruption leaves the one before. It carries a digest of itself, which
+    `read_checkpoint` checks.
     """
 
     priority = 'VERY_LOW'
@@ -28,9 +28,19 @@ class ResumableCheckpointHook(Hook):
     def __init__(self, interval: int = 1) -> None:
         self.interval = interval
         self._training = False
+        self._sealing = False
+
+    def before_run(self, runner: Runner) -> None:
+        # For MMEngine's loader: without them it would unpickle files of its own hooks unsafely.
+        torch.serialization.add_safe_globals(safe_globals())
+        if runner.rank == 0 and Path(runner.work_dir).is_dir():
+            remove_leftovers(runner.work_dir)
 
     def before_train(self, runner: Runner) -> None:
         self._training = True
+        if runner._resume and runner.rank == 0 and (Path(runner.work_dir) / LAST).is_file():
+            # A kill may have come between the two files, or the folder was moved.
+            self._name_last(runner)
 
     def after_train_epoch(self, runner: Runner) -> None:
         # The runner counts the epoch only after this hook.
@@ -47,20 +57,30 @@ class ResumableCheckpointHook(Hook):
     def _save(self, runner: Runner, epoch: int) -> None:
         if epoch % self.interval and epoch != runner.max_epochs:
             return
-        meta: dict[str, Any] = {
-            'epoch': epoch,
-            'iter': runner.iter,
-            'max_epochs': runner.max_epochs,
-        }
-        folder = Path(runner.work_dir)
-        runner.save_checkpoint(runner.work_dir, f'{LAST}.tmp', meta=meta)
         if runner.rank == 0:
-            os.replace(folder / f'{LAST}.tmp', folder / LAST)
-            write_content(folder / 'last_checkpoint', str(folder / LAST))
+            path = Path(runner.work_dir) / LAST
+            write_atomically(path, lambda temporary: self._write(runner, epoch, temporary))
+            self._name_last(runner)
+
+    def _name_last(self, runner: Runner) -> None:
+        """Tell MMEngine's own resume where to go on from."""
+        path = Path(runner.work_dir) / LAST
+        write_content(path.with_name('last_checkpoint'), str(path))
+
+    def _write(self, runner: Runner, epoch: int, path: Path) -> None:
+        meta = {'epoch': epoch, 'iter': runner.iter, 'max_epochs': runner.max_epochs}
+        self._sealing = True
+        try:
+            runner.save_checkpoint(str(path.parent), path.name, meta=meta)
+        finally:
+            self._sealing = False
+        seal(path)
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        if self._sealing:
+            checkpoint[SEALED] = True
         checkpoint['message_hub'] = without_objects(checkpoint['message_hub'])
-        checkpoint['meta'] = plain(checkpoint['meta'])
+        checkpoint['meta'] = plain({**checkpoint['meta'], 'settings': settings_of(runner)})
         checkpoint['param_schedulers'] = plain(checkpoint['param_schedulers'])
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
@@ -73,6 +93,9 @@ class ResumableCheckpointHook(Hook):
                 f'{runner.max_epochs}; its learning rates would be wrong from here on. Resume with '
                 f'max_epochs={planned}, or start a new run with the longer schedule'
             )
+        saved = checkpoint.get('meta', {}).get('settings')
+        if runner._resume and saved is not None:
+            check_settings(saved, settings_of(runner))
 
 
 def _is_validated(runner: Runner, epoch: int) -> bool:

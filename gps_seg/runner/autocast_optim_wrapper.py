@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from mmengine.optim import OptimWrapper
+from mmengine.registry import OPTIM_WRAPPERS
 from mmengine.runner.amp import autocast
-from mmseg.registry import OPTIM_WRAPPERS
 from torch import nn
 
 

@@ -2,28 +2,13 @@
 
 import sys
 import time
-from typing import Protocol
 
 from mmengine.dist import get_rank
 from mmengine.logging import MMLogger
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-
-class PassProgress(Protocol):
-    """What reports on a selection pass."""
-
-    def __call__(self, done: int, loss: float | None) -> None:
-        """Report a batch. done: batches so far. loss: of this one, None without any."""
-        ...
-
-    def agreement(self, value: float) -> None:
-        """Report how far the selection agrees with the last one, in [0, 1]."""
-        ...
-
-    def close(self) -> None:
-        """End the report, wherever the pass is."""
-        ...
+from gps_seg.tuning import PassProgress
 
 
 class ProgressLog:

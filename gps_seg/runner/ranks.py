@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule, FullyShardedDataParallel
 from torch.nn.parallel import DistributedDataParallel
 
-from gps_seg.selection import Selection
+from gps_seg.methods import Plan
 
 
 def sum_over_ranks(tensors: Mapping[str, Tensor]) -> None:
@@ -28,16 +28,16 @@ def sum_over_ranks(tensors: Mapping[str, Tensor]) -> None:
         tensor.detach().copy_(total)
 
 
-def of_the_first_rank(selection: Selection) -> Selection:
-    """One selection for all ranks: each made its own, and devices may round differently."""
-    tensors, entries = selection.tensors()
+def of_the_first_rank(plan: Plan) -> Plan:
+    """One plan for all ranks: each made its own, and devices may round differently."""
+    state = plan.state()
     # As arrays: the unsigned integers of torch do not survive the pickling of a broadcast.
-    arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
-    shared = [(arrays, entries, dict(selection.provenance))]
+    state['tensors'] = {name: tensor.numpy() for name, tensor in state['tensors'].items()}
+    shared = [state]
     broadcast_object_list(shared)
-    arrays, entries, provenance = shared[0]
-    tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
-    return Selection.from_tensors(tensors, entries, provenance)
+    state = shared[0]
+    tensors = {name: torch.from_numpy(array) for name, array in state['tensors'].items()}
+    return Plan.from_state({**state, 'tensors': tensors})
 
 
 def check_unused_are_expected(model: nn.Module) -> None:

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import torch
 
-from gps_seg.hooks.delta_checkpoint_hook import fine_tune_hook
-from gps_seg.selection import Selection
+from gps_seg.hooks.delta_checkpoint_hook import tuning_of
+from gps_seg.methods import Plan
 from tests.end_to_end.train_on_ranks import rank_config
 from tests.ranks import run_on_ranks
 from tests.toy_runs import run, toy_config
@@ -52,8 +52,8 @@ def test_two_ranks_agree_bit_for_bit_and_with_one_process(
         moved = (alone[name] - base[name]).norm()
         assert (tensor - alone[name]).norm() <= 1e-3 * moved + 1e-6, name
     # In fp32 the order of the sum over batches may decide between entries that all but tie.
-    selections = [Selection.load(folder / 'ranks' / 'selection.safetensors')]
-    selections.append(fine_tune_hook(runner).selection)
+    selections = [Plan.load(folder / 'ranks' / 'plan.safetensors').selection]
+    selections.append(tuning_of(runner).plan.selection)
     assert selections[0].overlap(selections[1]) > 0.999
     if key == 'state':
         runs = (folder / work_dir / 'metrics.json' for work_dir in ('one_state', 'ranks'))

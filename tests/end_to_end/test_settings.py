@@ -11,8 +11,8 @@ from mmengine.runner import Runner
 from torch import Tensor
 
 from gps_seg.cli.train import use_mixed_precision
-from gps_seg.hooks.fine_tune_hook import stock_model
 from gps_seg.runner.checkpoints import read_checkpoint
+from gps_seg.runner.fine_tuning import stock_model
 from gps_seg.sparse import sparse_weights
 from tests.toy_runs import run, toy_config
 
@@ -63,6 +63,13 @@ def assert_close(first: Any, second: Any, *, base: Path, share: float) -> None:
     assert apart <= share * moved
 
 
+@pytest.fixture(scope='module')
+def plain(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Tensor]]:
+    """The folder and the weights of a run without further settings, shared by what compares."""
+    folder = tmp_path_factory.mktemp('plain')
+    return folder, dict(stock_model(run(quick_config(folder, 'plain'))).state_dict())
+
+
 GRFT = dict(_delete_=True, type='GRFT', k=2, pull=10.0)
 
 
@@ -94,7 +101,7 @@ def test_resuming_is_exact(settings: dict[str, Any], tmp_path: Path) -> None:
     first, second = final(whole), final(again)
     for part in ('state_dict', 'ema_state_dict'):
         assert_equal(first.get(part, {}), second.get(part, {}))
-    assert_equal(first['fine_tune']['precise_values'], second['fine_tune']['precise_values'])
+    assert_equal(first['fine_tune']['values'], second['fine_tune']['values'])
     for one, other in zip(
         first['optimizer']['state'].values(), second['optimizer']['state'].values(), strict=True
     ):
@@ -149,14 +156,13 @@ def test_accumulated_batches_train_like_one_big_batch(tmp_path: Path) -> None:
     assert_close(*states, base=tmp_path / 'base.pth', share=1e-3)
 
 
-def test_activation_checkpointing_trains_the_same_weights(tmp_path: Path) -> None:
-    plain = run(quick_config(tmp_path, 'plain'))
+def test_activation_checkpointing_trains_the_same_weights(
+    plain: tuple[Path, dict[str, Tensor]], tmp_path: Path
+) -> None:
     config = quick_config(tmp_path, 'checkpointed', activation_checkpointing=BLOCKS)
     config.custom_hooks = [dict(type='EMAHook')]
     checkpointed = run(config)
-    assert_equal(
-        dict(stock_model(plain).state_dict()), dict(stock_model(checkpointed).state_dict())
-    )
+    assert_equal(plain[1], dict(stock_model(checkpointed).state_dict()))
     first = next(iter(sparse_weights(stock_model(checkpointed))))
     assert first[0].startswith('image_encoder.patch_embed')
 
@@ -172,7 +178,9 @@ def test_a_compiled_training_step_trains_the_same_weights(tmp_path: Path) -> Non
     assert_close(*states, base=tmp_path / 'base.pth', share=1e-3)
 
 
-def test_mixed_precision_on_the_cpu_keeps_full_precision_values(tmp_path: Path) -> None:
+def test_mixed_precision_on_the_cpu_keeps_full_precision_values(
+    plain: tuple[Path, dict[str, Tensor]], tmp_path: Path
+) -> None:
     seen: set[torch.dtype] = set()
 
     class Watch(Hook):
@@ -180,12 +188,10 @@ def test_mixed_precision_on_the_cpu_keeps_full_precision_values(tmp_path: Path) 
             layer = stock_model(runner).image_encoder.blocks[0].mlp.lin1
             layer.register_forward_hook(lambda module, inputs, output: seen.add(output.dtype))
 
-    plain = run(quick_config(tmp_path, 'plain'))
     config = quick_config(tmp_path, 'mixed', custom_hooks=[dict(type=Watch)])
     use_mixed_precision(config)
     mixed = stock_model(run(config))
     assert torch.bfloat16 in seen
     for _, layer, name in sparse_weights(mixed):
         assert layer._parameters[f'{name}_values'].dtype == torch.float32  # type: ignore[union-attr]
-    states = [stock_model(plain).state_dict(), mixed.state_dict()]
-    assert_close(*states, base=tmp_path / 'base.pth', share=0.5)
+    assert_close(plain[1], mixed.state_dict(), base=tmp_path / 'base.pth', share=0.5)

@@ -2,8 +2,7 @@
 
 import json
 import math
-import subprocess
-import sys
+import shutil
 from pathlib import Path
 
 import pytest
@@ -16,10 +15,12 @@ from gps_seg.cli import test as test_command
 from gps_seg.cli import train as train_command
 from gps_seg.cli.quiet_runner import QuietRunner
 from gps_seg.delta import Delta
-from gps_seg.hooks.fine_tune_hook import FineTuneHook, stock_model
-from gps_seg.methods.gps import GPS
+from gps_seg.hooks.delta_checkpoint_hook import tuning_of
+from gps_seg.methods import Plan, Select
 from gps_seg.runner.checkpoints import read_checkpoint
+from gps_seg.runner.fine_tuning import stock_model
 from gps_seg.selection import Selection, neuron_matrix
+from gps_seg.tuning import Tuning
 from tests.toy_runs import run, toy_config
 
 # Whole trainings: with several workers this file starts first.
@@ -70,16 +71,15 @@ def assert_only_the_plan_moved(
 
 
 @pytest.fixture(scope='module')
-def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, FineTuneHook]:
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Tuning]:
     """A finished run of two epochs, shared by the tests that only look at it."""
     folder = tmp_path_factory.mktemp('finished')
     runner = run(toy_config(folder))
-    hook = next(hook for hook in runner.hooks if isinstance(hook, FineTuneHook))
-    return folder, hook
+    return folder, tuning_of(runner)
 
 
-def test_a_run_leaves_its_files_with_their_contents(finished: tuple[Path, FineTuneHook]) -> None:
-    folder, hook = finished
+def test_a_run_leaves_its_files_with_their_contents(finished: tuple[Path, Tuning]) -> None:
+    folder, tuning = finished
     work_dir = folder / 'run'
     metrics = json.loads((work_dir / 'metrics.json').read_text())
     expected = {*METRICS, *(f'zero_shot/{name}' for name in METRICS), 'trainable', 'total'}
@@ -87,9 +87,9 @@ def test_a_run_leaves_its_files_with_their_contents(finished: tuple[Path, FineTu
     assert all(isinstance(value, int | float) for value in metrics.values())
     assert all(0 <= metrics[name] <= 100 for name in METRICS)
     assert metrics['delta_bytes'] == (work_dir / 'delta.safetensors').stat().st_size
-    assert metrics['selected'] == hook.selection.num_entries
-    saved = Selection.load(work_dir / 'selection.safetensors')
-    assert saved.overlap(hook.selection) == 1
+    assert metrics['selected'] == tuning.plan.selection.num_entries
+    saved = Plan.load(work_dir / 'plan.safetensors')
+    assert saved.selection.overlap(tuning.plan.selection) == 1
     assert saved.provenance['criterion'] == 'supcon_gradient'
     assert (work_dir / 'overlays' / 'sheet.png').stat().st_size > 1000
     assert not list(work_dir.glob('*.tmp'))
@@ -102,13 +102,13 @@ def test_a_run_leaves_its_files_with_their_contents(finished: tuple[Path, FineTu
 
 
 def test_only_the_selection_the_biases_and_the_head_move(
-    finished: tuple[Path, FineTuneHook],
+    finished: tuple[Path, Tuning],
 ) -> None:
-    folder, hook = finished
+    folder, tuning = finished
     base = torch.load(folder / 'base.pth', weights_only=True)
     state = final_state(str(folder / 'run'))
     assert list(state) == list(base)
-    assert assert_only_the_plan_moved(state, base, hook.selection) > 0
+    assert assert_only_the_plan_moved(state, base, tuning.plan.selection) > 0
     last = read_checkpoint(folder / 'run' / 'last.pth')
     held = sum(t.numel() for s in last['optimizer']['state'].values() for t in s.values())
     trained = json.loads((folder / 'run' / 'metrics.json').read_text())['trainable']
@@ -116,7 +116,7 @@ def test_only_the_selection_the_biases_and_the_head_move(
 
 
 def test_the_delta_scores_as_the_run_did_and_so_does_the_merged_checkpoint(
-    finished: tuple[Path, FineTuneHook], tmp_path: Path
+    finished: tuple[Path, Tuning], tmp_path: Path
 ) -> None:
     folder, _ = finished
     config = folder / 'config.py'
@@ -152,7 +152,7 @@ def test_resuming_after_a_crash_equals_never_having_stopped(tmp_path: Path) -> N
     again.resume = True
     again.experiment_name = 'resumed'
     selects = pytest.MonkeyPatch()
-    selects.setattr(GPS, 'select', lambda *args: pytest.fail('selected again'))
+    selects.setattr(Select, 'plan', lambda *args: pytest.fail('selected again'))
     resumed = run(again)
     selects.undo()
 
@@ -181,8 +181,10 @@ def test_resuming_after_a_crash_equals_never_having_stopped(tmp_path: Path) -> N
     assert timeless[0] == timeless[1]
 
 
-def test_resuming_a_finished_run_reports_it_again(tmp_path: Path) -> None:
-    run(toy_config(tmp_path))
+def test_resuming_a_finished_run_reports_it_again(
+    finished: tuple[Path, Tuning], tmp_path: Path
+) -> None:
+    shutil.copytree(finished[0], tmp_path, dirs_exist_ok=True)
     files = [tmp_path / 'run' / name for name in ('delta.safetensors', 'metrics.json')]
     before = [file.read_bytes() for file in files]
     files[1].unlink()
@@ -194,13 +196,14 @@ def test_resuming_a_finished_run_reports_it_again(tmp_path: Path) -> None:
     assert all(metrics[0][name] == metrics[1][name] for name in METRICS)
 
 
-def test_the_zero_shot_score_and_the_probe_disturb_nothing(tmp_path: Path) -> None:
-    run(toy_config(tmp_path, 'with'))
+def test_the_zero_shot_score_and_the_probe_disturb_nothing(
+    finished: tuple[Path, Tuning], tmp_path: Path
+) -> None:
     without = toy_config(tmp_path, 'without')
     without.default_hooks.report.update(zero_shot=False, num_pictures=0)
     without.default_hooks.fine_tune.probe = False
     run(without)
-    states = [final_state(str(tmp_path / name)) for name in ('with', 'without')]
+    states = [final_state(str(path)) for path in (finished[0] / 'run', tmp_path / 'without')]
     assert states_equal(*states)
     assert 'zero_shot/mDice' not in json.loads((tmp_path / 'without/metrics.json').read_text())
 
@@ -222,7 +225,7 @@ def test_nothing_else_moves_with_ema_weight_decay_clipping_and_accumulation(
     config.train_dataloader.batch_size = 1
     runner = run(config)
     base = torch.load(tmp_path / 'base.pth', weights_only=True)
-    selection = next(h for h in runner.hooks if isinstance(h, FineTuneHook)).selection
+    selection = tuning_of(runner).plan.selection
     saved = read_checkpoint(tmp_path / 'run' / 'last.pth')
     # With EMA, the checkpoint's state dict is the average and `ema_state_dict` holds the source.
     assert assert_only_the_plan_moved(saved['state_dict'], base, selection) > 0
@@ -238,7 +241,7 @@ def test_nothing_else_moves_with_ema_weight_decay_clipping_and_accumulation(
     assert assert_only_the_plan_moved(tuned, base, selection) > 0
 
 
-@pytest.mark.parametrize('method', ['Linear', 'Bias', 'Random', 'Full'])
+@pytest.mark.parametrize('method', ['Linear', 'Bias', 'Random', 'Full', 'LoRA', 'Adapter'])
 def test_every_other_method_runs_and_leaves_a_delta_that_fits_its_base(
     method: str, tmp_path: Path
 ) -> None:
@@ -272,7 +275,7 @@ def test_the_loss_goes_down_and_the_discs_are_found(tmp_path: Path) -> None:
 
 
 def test_a_work_dir_with_a_run_is_not_mixed_with_another(
-    finished: tuple[Path, FineTuneHook], capsys: pytest.CaptureFixture[str]
+    finished: tuple[Path, Tuning], capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder, _ = finished
     config = folder / 'again.py'
@@ -285,7 +288,7 @@ def test_a_work_dir_with_a_run_is_not_mixed_with_another(
 
 
 def test_resuming_with_another_base_or_method_or_schedule_is_refused(
-    finished: tuple[Path, FineTuneHook], tmp_path: Path
+    finished: tuple[Path, Tuning], tmp_path: Path
 ) -> None:
     folder, _ = finished
     last = str(folder / 'run' / 'last.pth')
@@ -322,7 +325,7 @@ def test_a_checkpoint_can_be_resumed_in_another_folder_or_after_a_move(tmp_path:
     assert train_command.main([str(tmp_path / 'moved.py'), '--resume']) == 0
     deltas = [Delta.load(tmp_path / name / 'delta.safetensors') for name in ('moved', 'elsewhere')]
     assert states_equal(dict(deltas[0].values), dict(deltas[1].values))
-    assert (tmp_path / 'elsewhere' / 'selection.safetensors').is_file()
+    assert (tmp_path / 'elsewhere' / 'plan.safetensors').is_file()
     # A folder with another finished run is not taken for the one that is resumed.
     toy_config(tmp_path, 'elsewhere').dump(tmp_path / 'elsewhere.py')
     assert train_command.main([str(tmp_path / 'elsewhere.py'), '--resume', checkpoint]) == 2
@@ -357,22 +360,17 @@ def test_a_dry_run_counts_estimates_and_leaves_nothing(
     assert not (tmp_path / 'never').exists()
 
 
-def test_the_tool_runs_from_any_folder_with_overrides(tmp_path: Path) -> None:
+def test_the_command_runs_from_any_folder_with_overrides(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     toy_config(tmp_path).dump(tmp_path / 'config.py')
-    tool = Path(__file__).parents[2] / 'tools' / 'train.py'
+    monkeypatch.chdir(tmp_path)
     arguments = ['config.py', '--work-dir', 'here', '--cfg-options', 'train_cfg.max_epochs=1']
-    done = subprocess.run(
-        [sys.executable, str(tool), *arguments],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
+    assert train_command.main(arguments) == 0
     assert json.loads((tmp_path / 'here' / 'metrics.json').read_text())['epochs'] == 1
-    assert 'Done in' in done.stdout
-    assert 'OneDL' not in done.stdout + done.stderr
-    assert 'Hooks will be executed' not in done.stdout + done.stderr
+    printed = capfd.readouterr()
+    assert 'Done in' in printed.out
+    assert 'Hooks will be executed' not in printed.out + printed.err
 
 
 def test_user_errors_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -388,3 +386,20 @@ def test_user_errors_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[
         errors = capsys.readouterr().err.strip().splitlines()
         assert len(errors) == 1
         assert message in errors[0]
+
+
+def test_a_delta_in_bf16_is_about_half_and_the_report_scores_what_it_stores(
+    finished: tuple[Path, Tuning], tmp_path: Path
+) -> None:
+    whole_size = (finished[0] / 'run' / 'delta.safetensors').stat().st_size
+    config = toy_config(tmp_path)
+    config.train_cfg.max_epochs = 1
+    config.default_hooks.delta.dtype = 'bfloat16'
+    runner = run(config)
+    path = tmp_path / 'run' / 'delta.safetensors'
+    assert path.stat().st_size < 0.6 * whole_size
+    base = torch.load(tmp_path / 'base.pth', weights_only=True)
+    Delta.load(path).swap(base)
+    assert states_equal(base, dict(stock_model(runner).state_dict()))
+    for name, values in Delta.load(path).whole.items():
+        assert torch.equal(values, values.bfloat16().float()), name

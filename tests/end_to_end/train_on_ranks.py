@@ -17,8 +17,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from gps_seg.cli.processes import disconnect_processes, prepare_processes
 from gps_seg.cli.quiet_runner import QuietRunner
-from gps_seg.hooks.delta_checkpoint_hook import fine_tune_hook
-from gps_seg.hooks.fine_tune_hook import stock_model
+from gps_seg.hooks.delta_checkpoint_hook import tuning_of
+from gps_seg.runner.fine_tuning import stock_model
 from tests.toy_runs import run, toy_config
 
 
@@ -86,7 +86,7 @@ def main(folder: Path) -> None:
     runner.register_hook(counter)
     runner.train()
     result: dict[str, Any] = {'state': stock_model(runner).state_dict(), 'reduced': counter.steps}
-    result['selection'] = fine_tune_hook(runner).selection.tensors()[0]
+    result['selection'] = tuning_of(runner).plan.selection.tensors()[0]
     config = ranks_config(folder, 'accumulated')
     config.optim_wrapper.accumulative_counts = 3
     result['accumulated'] = stock_model(run(config)).state_dict()

@@ -12,7 +12,7 @@ from torch.distributed.fsdp import fully_shard
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from gps_seg.runner.ranks import check_not_sharded, sum_over_ranks
-from gps_seg.selection import Scores, selectable_weights, supcon_gradient
+from gps_seg.selection import Scores, SupconGradient, score, selectable_weights
 from tests.toys import ToyNet, toy_batch
 
 Batch = list[tuple[Tensor, Tensor]]
@@ -31,13 +31,10 @@ def toy_scores(num_batches: int, *, rank: int = 0, num_ranks: int = 1) -> Scores
     """The scores of a fixed toy model in float64 from this rank's share of the batches."""
     torch.manual_seed(0)
     model = ToyNet().double()
-    return supcon_gradient(
-        model,
-        selectable_weights(model),
-        toy_batches(num_batches)[rank::num_ranks],
-        lambda batch: (model.features(batch[0]), batch[1]),
-        reduce=sum_over_ranks,
+    criterion = SupconGradient(
+        selectable_weights(model), lambda batch: (model.features(batch[0]), batch[1])
     )
+    return score(model, criterion, toy_batches(num_batches)[rank::num_ranks], reduce=sum_over_ranks)
 
 
 def rank_tensors(rank: int) -> dict[str, Tensor]:

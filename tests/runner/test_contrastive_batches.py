@@ -6,11 +6,8 @@ import pytest
 from torch.utils.data import Dataset
 
 from gps_seg.runner import progress
-from gps_seg.runner.contrastive_batches import (
-    ContrastiveBatches,
-    SelectionPass,
-    draws_of_batches,
-)
+from gps_seg.runner.contrastive_batches import ContrastiveBatches, draws_of_batches
+from gps_seg.tuning import SelectionPass
 
 
 class Draws(Dataset):
@@ -18,6 +15,8 @@ class Draws(Dataset):
 
     def __len__(self) -> int:
         return 10
+
+    takes_draws = True
 
     def __getitem__(self, draw: tuple[int, int, int]) -> dict:
         return {'inputs': str(draw), 'data_samples': str(draw)}

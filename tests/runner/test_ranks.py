@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from gps_seg.runner.ranks import check_not_sharded, sum_over_ranks
-from gps_seg.selection import Scores, neuron
+from gps_seg.selection import Budget, Scores, neuron
 from tests.ranks import run_on_ranks
 from tests.runner.select_on_ranks import rank_tensors, toy_scores
 
@@ -48,8 +48,8 @@ def test_shares_of_the_batches_give_the_scores_of_all(
         # float64: only the order of the sum over the batches differs.
         assert torch.allclose(shared[0][name], expected, rtol=1e-10, atol=1e-14), name
         assert num_batches > 1 or torch.equal(shared[0][name], expected), name
-    selection = neuron(Scores(shared[0], alone.weights), k=2)
-    assert selection.overlap(neuron(alone, k=2)) == 1
+    selection = neuron(Scores(shared[0], alone.weights), Budget(k=2))
+    assert selection.overlap(neuron(alone, Budget(k=2))) == 1
 
 
 def test_one_process_sums_over_itself() -> None:

@@ -1,5 +1,6 @@
 """What a selection says of how it came about."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -9,14 +10,17 @@ from torch.utils.data import Dataset
 
 import gps_seg
 from gps_seg.methods import build_method
-from gps_seg.runner.contrastive_batches import SelectionPass
-from gps_seg.runner.select_entries import select_entries
+from gps_seg.runner.fine_tuning import plan_of_runner
+from gps_seg.runner.model_parts import model_parts
 from gps_seg.selection import Selection
+from gps_seg.tuning import SelectionPass
 from tests.toys import ToyNet, toy_batch
 
 
 class EmbeddingNet(ToyNet):
     """The toy model with what the contrastive pass asks of a model."""
+
+    fresh_names: frozenset[str] = frozenset()
 
     def data_preprocessor(self, data: dict[str, list], training: bool) -> dict[str, Any]:
         assert not training
@@ -35,6 +39,8 @@ class Images(Dataset):
     def __len__(self) -> int:
         return 10
 
+    takes_draws = True
+
     def __getitem__(self, draw: tuple[int, int, int]) -> dict:
         _, view, index = draw
         image = toy_batch(seed=0 if self.alike else 10 * index + view)[0][index % 3]
@@ -42,14 +48,16 @@ class Images(Dataset):
 
 
 def select(method: dict[str, Any], *, alike: bool = False, **settings: Any) -> Selection:
-    return select_entries(
-        build_method(method),
-        EmbeddingNet(),
-        Images(alike=alike),
-        SelectionPass(batch_size=3, micro_batch_size=6, **settings),
+    model = EmbeddingNet()
+    runner: Any = SimpleNamespace(
+        model=model,
         seed=4,
-        base='0123abc',
+        train_dataloader=SimpleNamespace(dataset=Images(alike=alike), batch_size=2),
     )
+    pass_settings = SelectionPass(batch_size=3, micro_batch_size=6, **settings)
+    parts = model_parts(model)
+    plan = plan_of_runner(runner, build_method(method), parts, pass_settings, base='0123abc')
+    return plan.selection
 
 
 def test_a_selection_from_images_says_all_that_it_depends_on() -> None:

@@ -1,0 +1,217 @@
+"""A fine-tuning inside an MMEngine runner: base, plan, optimizer and distributed wrapper."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.dataset import pseudo_collate
+from mmengine.dist import broadcast_object_list, get_dist_info
+from mmengine.logging import MMLogger
+from mmengine.model import is_model_wrapper
+from mmengine.optim import OptimWrapper, OptimWrapperDict
+from mmengine.runner import Runner
+from torch import Tensor, nn
+
+from gps_seg.datasets.seeded import SeededDataset
+from gps_seg.methods import Method, ModelParts, Plan
+from gps_seg.runner.checkpoints import safe_globals
+from gps_seg.runner.contrastive_batches import PROBE_EPOCH, ContrastiveBatches
+from gps_seg.runner.model_parts import model_parts
+from gps_seg.runner.progress import pass_progress
+from gps_seg.runner.ranks import (
+    check_not_sharded,
+    check_unused_are_expected,
+    of_the_first_rank,
+    sum_over_ranks,
+)
+from gps_seg.runner.resume_source import resume_path, saved_tuning
+from gps_seg.runner.seeded_loading import seed_training_draws
+from gps_seg.selection import preserved
+from gps_seg.tuning import SelectionPass, Tuning, make_plan, start
+from gps_seg.tuning.base import base_fingerprint
+from gps_seg.tuning.probe import probe_gradients
+
+PLAN_FILE = 'plan.safetensors'
+PENALTY = 'loss_penalty'
+
+
+def stock_model(runner: Runner) -> Any:
+    """The runner's model without its distributed wrapper."""
+    return runner.model.module if is_model_wrapper(runner.model) else runner.model
+
+
+def trains(runner: Runner) -> bool:
+    """Whether the runner trains at all. Raises ValueError where it has several optimizers."""
+    if isinstance(runner.optim_wrapper, OptimWrapperDict):
+        raise ValueError(
+            'several optimizers are not handled; give the config one optim_wrapper, with '
+            'paramwise_cfg for parameters that need settings of their own'
+        )
+    return isinstance(runner.optim_wrapper, OptimWrapper)
+
+
+def start_tuning(
+    runner: Runner,
+    method: Method,
+    settings: SelectionPass,
+    *,
+    plan: str | None = None,
+    engine: str = 'auto',
+) -> Tuning:
+    """Convert the runner's model, and give the optimizer and the wrapper what is trained.
+
+    plan: a plan file to train from instead of selecting. On resume, the plan and the values come
+    from the checkpoint. Raises ValueError where these do not fit the base.
+    """
+    if runner._resume:
+        # MMEngine would search by itself, and perhaps not find what the plan is taken from.
+        runner._load_from = resume_path(runner)
+    model, parts = load_base(runner)
+
+    def make(base: str) -> Plan:
+        return plan_of_runner(runner, method, parts, settings, base=base)
+
+    tuning = start(
+        model, method, parts, make, plan=plan, resume=saved_tuning(runner), engine=engine
+    )
+    if runner.rank == 0 and not tuning.plan.is_empty:
+        tuning.plan.save(Path(runner.work_dir) / PLAN_FILE)
+    for line in str(tuning).splitlines():
+        runner.logger.info(line)
+    seed_training_draws(runner)
+    tuning.refill(runner.optim_wrapper.optimizer)
+    if tuning.has_penalty:
+        _add_penalty_to_losses(model, tuning)
+    if is_model_wrapper(runner.model):
+        # The wrapper was built around the dense parameters; without a new one the ranks would
+        # train the compact values apart, without an error.
+        runner.model = runner.wrap_model(runner.cfg.get('model_wrapper_cfg'), model)
+    return tuning
+
+
+def plan_alone(runner: Runner, method: Method, settings: SelectionPass) -> Plan:
+    """Make the plan that training would start from, and train nothing. The runner must be new."""
+    model, parts = load_base(runner)
+    base = base_fingerprint(model, parts.fresh)
+    return plan_of_runner(runner, method, parts, settings, base=base)
+
+
+def load_base(runner: Runner) -> tuple[Any, ModelParts]:
+    """Let the model load its pretrained weights. Returns it and its parts.
+
+    Raises ValueError where no file filled anything, or where the runner would replace the base.
+    """
+    check_not_sharded(runner.model)
+    # Otherwise MMEngine's own loader falls back to one that runs code from the file.
+    torch.serialization.add_safe_globals(safe_globals())
+    if runner._load_from and not runner._resume:
+        raise ValueError(
+            f'load_from={runner._load_from!r} would replace the base after the selection; name '
+            'the weights in the model (checkpoint), or resume with --resume PATH'
+        )
+    model = stock_model(runner)
+    model.init_weights()
+    return model, model_parts(model)
+
+
+def plan_of_runner(
+    runner: Runner, method: Method, parts: ModelParts, settings: SelectionPass, *, base: str
+) -> Plan:
+    """Select from the runner's training images, shared by the ranks; one plan for all of them."""
+    rank, num_ranks = get_dist_info()
+    if num_ranks > 1 and settings.stop_agreement is not None:
+        raise ValueError(
+            f'selection_pass.stop_agreement needs a single process: each of the {num_ranks} ranks '
+            'sees its own images only; make the plan with gps-seg select, then train from it'
+        )
+    # With MMEngine's `diff_rank_seed` every rank has a seed of its own.
+    seeds = [runner.seed or 0]
+    broadcast_object_list(seeds)
+    loader = runner.train_dataloader
+    size = settings.micro_batch_size or loader.batch_size or 1
+    settings = replace(settings, micro_batch_size=size)
+    batches = ContrastiveBatches(
+        loader.dataset, settings, seed=seeds[0], rank=rank, num_ranks=num_ranks
+    )
+    plan = make_plan(
+        stock_model(runner),
+        method,
+        parts,
+        batches,
+        base=base,
+        seed=seeds[0],
+        settings=settings,
+        progress=pass_progress(batches.num_on_all_ranks, num_ranks=num_ranks)
+        if method.needs_data
+        else None,
+        reduce=sum_over_ranks,
+    )
+    if method.needs_data and batches.num_done < len(batches):
+        MMLogger.get_current_instance().info(
+            f'The selection is stable: {batches.num_images} images in {batches.num_done} of '
+            f'{len(batches)} batches'
+        )
+    return of_the_first_rank(plan)
+
+
+def log_probe(runner: Runner, tuning: Tuning) -> None:
+    """Compare every compact gradient with the dense one, and name what gets no gradient.
+
+    Costs two training steps of one image. Raises RuntimeError where a gradient is wrong.
+    """
+    model: Any = tuning.model
+    # A draw of its own: no training epoch and no view of the selection uses it.
+    seed = runner.seed or 0
+    sample = SeededDataset(runner.train_dataloader.dataset, seed)[(seed, PROBE_EPOCH, 0)]
+
+    def loss() -> Tensor:
+        data = model.data_preprocessor(pseudo_collate([sample]), True)
+        losses = model(**data, mode='loss')
+        # A penalty gives every trained parameter a gradient, which would hide the silent ones.
+        losses.pop(PENALTY, None)
+        return model.parse_losses(losses)[0]
+
+    with preserved(model):
+        model.train()
+        report = probe_gradients(model, loss)
+    if report.wrong:
+        raise RuntimeError(
+            f'{len(report.wrong)} selected weights get a gradient that differs from the dense '
+            f'one, first {report.wrong[0]}: please report this model'
+        )
+    if report.silent:
+        parameters = dict(model.named_parameters())
+        num = sum(parameters[name].numel() for name in report.silent)
+        runner.logger.info(
+            f'{num:,} of the trained parameters get no gradient and stay as they are '
+            f'({shortened(report.silent)})'
+        )
+        check_unused_are_expected(runner.model)
+
+
+def check_checkpoint(model: nn.Module, checkpoint: dict[str, Any]) -> None:
+    """Raise ValueError where a checkpoint's names are not those of the model."""
+    differing = model.state_dict().keys() ^ checkpoint.get('state_dict', checkpoint).keys()
+    if differing:
+        raise ValueError(
+            f'the checkpoint does not fit the model: {shortened(sorted(differing))} stand in '
+            'only one of the two'
+        )
+
+
+def shortened(names: Any, *, limit: int = 6) -> str:
+    """Some names and how many more there are."""
+    listed = ', '.join(list(names)[:limit])
+    return listed if len(names) <= limit else f'{listed} and {len(names) - limit} more'
+
+
+def _add_penalty_to_losses(model: nn.Module, tuning: Tuning) -> None:
+    def add(model: nn.Module, args: tuple, kwargs: dict, output: Any) -> Any:
+        # The mode may come third, as in MMEngine's forward(inputs, data_samples, mode).
+        mode = kwargs.get('mode', args[2] if len(args) > 2 else None)
+        if mode != 'loss' or not isinstance(output, dict):
+            return output
+        return {**output, PENALTY: tuning.penalty()}
+
+    model.register_forward_hook(add, with_kwargs=True)

@@ -1,0 +1,61 @@
+"""What a resume would silently change, and therefore refuses."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from mmengine.runner import Runner
+
+# What decides the rest of a training, of a config.
+WATCHED = ('model', 'optim_wrapper', 'param_scheduler', 'train_cfg', 'train_dataloader')
+# How images are loaded and where files lie change no result, nor does when the run is validated.
+FREE = (
+    'ann_file',
+    'checkpoint',
+    'data_root',
+    'encoder_weights',
+    'num_workers',
+    'persistent_workers',
+    'pin_memory',
+    'prefetch_factor',
+    'root',
+    'val_begin',
+    'val_interval',
+)
+
+
+def settings_of(runner: Runner) -> dict[str, str]:
+    """The settings of a run that a resume must keep, by dotted name."""
+    settings: dict[str, str] = {}
+    for part in WATCHED:
+        value = runner.cfg.get(part)
+        # A part that was built by hand says nothing of its settings.
+        if isinstance(value, Mapping | list | tuple):
+            _flatten(part, value, settings)
+    return settings
+
+
+def check_settings(saved: Mapping[str, str], now: Mapping[str, str]) -> None:
+    """Raise ValueError that lists every setting that differs."""
+    differing = [name for name in {**saved, **now} if saved.get(name) != now.get(name)]
+    if differing:
+        lines = [
+            f'{n} was {saved.get(n, "not set")}, now {now.get(n, "not set")}' for n in differing
+        ]
+        raise ValueError(
+            f'the config differs from that of the run to resume: {"; ".join(lines)}. The rest of '
+            'the training would belong to neither; resume with the first settings, or start anew '
+            'in another work dir'
+        )
+
+
+def _flatten(name: str, value: Any, settings: dict[str, str]) -> None:
+    if name.rpartition('.')[2] in FREE:
+        return
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            _flatten(f'{name}.{key}', item, settings)
+    elif isinstance(value, list | tuple) and any(isinstance(i, Mapping | list) for i in value):
+        for place, item in enumerate(value):
+            _flatten(f'{name}.{place}', item, settings)
+    else:
+        settings[name] = repr(list(value) if isinstance(value, tuple) else value)
