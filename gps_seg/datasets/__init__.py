@@ -7,16 +7,20 @@ from gps_seg.datasets.mask_transforms import LoadMask
 from gps_seg.datasets.reading import LoadImage
 from gps_seg.datasets.resize import SquashResize
 from gps_seg.datasets.sampler import EpochSampler
+from gps_seg.datasets.seeded import DrawSampler, SeededDataset, with_draws
 from gps_seg.datasets.specs import MASK_FOLDERS, MaskFolder
 
 __all__ = [
     'MASK_FOLDERS',
     'Augment',
     'BoxPrompt',
+    'DrawSampler',
     'EpochSampler',
     'LoadImage',
     'LoadMask',
     'MaskFolder',
     'MaskFolderDataset',
+    'SeededDataset',
     'SquashResize',
+    'with_draws',
 ]

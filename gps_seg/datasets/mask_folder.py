@@ -10,10 +10,10 @@ from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS, TRANSFORMS
 
 from gps_seg.data_root import VARIABLE, data_path
+from gps_seg.datasets.draws import OUTER_DRAW, Draw
 from gps_seg.datasets.specs import MASK_FOLDERS, MaskFolder, split_file
 
 SUFFIXES = ('.bmp', '.gif', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.webp')
-Draw = tuple[int, int, int]
 
 
 def named(names: Sequence[str]) -> str:
@@ -70,10 +70,10 @@ def find_pairs(folder: MaskFolder, split: Path | None = None) -> list[tuple[Path
     root = data_path(folder.root)
     images, masks = (files_by_stem(root, pattern) for pattern in (folder.images, folder.masks))
     if not images.keys() & masks.keys():
-        fetch = f'run python tools/download.py {folder.download}, ' if folder.download else ''
+        fetch = f'run gps-seg download {folder.download}, or ' if folder.download else ''
         raise FileNotFoundError(
             f'no pairs of image and mask in {root} ({folder.images}: {len(images)} images, '
-            f'{folder.masks}: {len(masks)} masks of other stems); {fetch}or set {VARIABLE} to the '
+            f'{folder.masks}: {len(masks)} masks of other stems); {fetch}set {VARIABLE} to the '
             'folder that holds the data sets'
         )
     stems = read_split(split) if split else sorted(images.keys() | masks.keys())
@@ -102,10 +102,13 @@ class MaskFolderDataset(BaseSegDataset):
     `root`, `images`, `masks` and `classes` describe an own folder (each also overrides the spec's),
     with an optional list `ann_file` of stems, relative to `root`. `image_size` is handed to the
     pipeline's resizing. An index is an int, or the draw (seed, epoch, index) of an EpochSampler,
-    which random transforms read from `results['draw']`; an int stands for the draw (0, 0, index).
+    which random transforms read from `results['draw']`; an int stands for (0, 0, index), and
+    inside a SeededDataset for (seed, epoch, its index, index).
 
     Raises ValueError for an unknown spec, and what `find_pairs` raises.
     """
+
+    takes_draws = True  # see SeededDataset
 
     def __init__(
         self,
@@ -177,5 +180,10 @@ class MaskFolderDataset(BaseSegDataset):
 
     def prepare_data(self, idx: int | Draw) -> Any:
         """Run the pipeline on one sample, given by its index or its draw."""
-        draw = idx if isinstance(idx, tuple) else (0, 0, int(idx))
-        return self.pipeline({**self.get_data_info(draw[2]), 'draw': draw})
+        draw: tuple[int, ...]
+        if isinstance(idx, tuple):
+            draw = idx
+        else:
+            outer = OUTER_DRAW.get()
+            draw = (*(outer or (0, 0)), int(idx))
+        return self.pipeline({**self.get_data_info(draw[-1]), 'draw': draw})

@@ -3,9 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-PACKAGE = Path(__file__).parents[1]
-# Inside an installed package the lists lie in gps_seg/splits, in a clone in data/splits.
-SPLIT_FOLDERS = (PACKAGE / 'splits', PACKAGE.parent / 'data' / 'splits')
+from gps_seg.shipped import shipped_folder
 
 
 @dataclass(frozen=True)
@@ -14,7 +12,7 @@ class MaskFolder:
 
     `root` is resolved against the data root; `images` and `masks` are glob patterns below it whose
     file names have one `*`, and a pair is two files where that star stands for the same text.
-    `splits` names the folder of committed lists, `download` what `tools/download.py` calls it.
+    `splits` names the folder of committed lists, `download` what `gps-seg download` calls it.
     """
 
     root: str
@@ -40,19 +38,18 @@ MASK_FOLDERS = {
 
 
 def split_file(name: str, split: str) -> Path:
-    """The committed list `split` of the data set `name`: one file stem per line.
+    """The list `split` that comes with the toolkit for the data set `name`: one file stem per line.
 
-    It is found from any working directory, beside the package or in the clone around it. Raises
-    FileNotFoundError where neither has it, and names the lists there are.
+    Raises FileNotFoundError if there is none, and names the lists there are.
     """
-    folders = [folder / name for folder in SPLIT_FOLDERS if (folder / name).is_dir()]
-    for folder in folders:
-        if (folder / f'{split}.txt').is_file():
-            return folder / f'{split}.txt'
-    known = sorted({path.stem for folder in folders for path in folder.glob('*.txt')})
+    folder = shipped_folder('splits') / name
+    file = folder / f'{split}.txt'
+    if file.is_file():
+        return file
+    known = ', '.join(sorted(path.stem for path in folder.glob('*.txt')))
     if known:
-        raise FileNotFoundError(f'{name} has no split {split!r}; it has {", ".join(known)}')
+        raise FileNotFoundError(f'{name} has no split {split!r}; it has {known}')
     raise FileNotFoundError(
-        f'no split lists of {name} in {" or ".join(map(str, SPLIT_FOLDERS))}; install the package '
-        'with its lists, run from a clone of the project, or give the list as ann_file'
+        f'no split lists of {name} in {folder.parent}; install gps-seg again, or give a list of '
+        'your own as ann_file'
     )

@@ -9,7 +9,8 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
-from gps_seg.models.pooling import mask_pooled
+from gps_seg.methods import ModelParts
+from gps_seg.methods.mask_pooling import mask_pooled
 from gps_seg.models.target_masks import stacked_masks
 from gps_seg.models.weights import load_strictly, read_weight_file
 
@@ -25,9 +26,6 @@ class TunableEncoderDecoder(EncoderDecoder):
 
     The state dict has exactly the names that MMSegmentation gives it.
     """
-
-    backbone_modules: tuple[str, ...] = ('backbone', 'neck')
-    head_modules: tuple[str, ...] = ('decode_head', 'auxiliary_head')
 
     def __init__(
         self,
@@ -68,6 +66,14 @@ class TunableEncoderDecoder(EncoderDecoder):
             f'{type(self.backbone).__name__} with {type(self.decode_head).__name__} of '
             f'{num_tensors} tensors: {loaded}, {num_fresh} fresh',
             logger='current',
+        )
+
+    def tunable_parts(self) -> ModelParts:
+        """Backbone and neck are tuned sparsely, the heads whole."""
+        return ModelParts(
+            backbone=('backbone', 'neck'),
+            head=('decode_head', 'auxiliary_head'),
+            fresh=self.fresh_names,
         )
 
     def embed(

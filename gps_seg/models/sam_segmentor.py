@@ -12,9 +12,10 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
+from gps_seg.methods import ModelParts
+from gps_seg.methods.mask_pooling import mask_pooled
 from gps_seg.models.architectures import build_sam_parts
 from gps_seg.models.decoding import decode
-from gps_seg.models.pooling import mask_pooled
 from gps_seg.models.target_masks import stacked_masks
 from gps_seg.models.weights import (
     load_strictly,
@@ -38,9 +39,6 @@ class SAMSegmentor(BaseModel):
 
     The state dict has exactly the names, and the architecture's shapes, of `segment_anything`.
     """
-
-    backbone_modules: tuple[str, ...] = ('image_encoder',)
-    head_modules: tuple[str, ...] = ('mask_decoder', 'prompt_encoder.no_mask_embed')
 
     def __init__(
         self,
@@ -138,6 +136,14 @@ class SAMSegmentor(BaseModel):
             sample.seg_logits = PixelData(data=resized)
             sample.pred_sem_seg = PixelData(data=(resized > 0).long())
         return data_samples
+
+    def tunable_parts(self) -> ModelParts:
+        """The encoder is tuned sparsely, the decoder whole; `fresh_names` came from no file."""
+        return ModelParts(
+            backbone=('image_encoder',),
+            head=('mask_decoder', 'prompt_encoder.no_mask_embed'),
+            fresh=self.fresh_names,
+        )
 
     def embed(
         self, inputs: Tensor, data_samples: list[SegDataSample] | None

@@ -9,8 +9,9 @@ from torch import Tensor, nn
 
 from gps_seg.data_root import VARIABLE, data_path
 from gps_seg.files import read_weights
+from gps_seg.shipped import shipped_file
 
-# File name -> its name for tools/download.py.
+# File name -> its name for `gps-seg download`.
 DOWNLOADS = {
     'sam_vit_b_01ec64.pth': 'sam_vit_b',
     'sam_vit_l_0b3195.pth': 'sam_vit_l',
@@ -24,15 +25,17 @@ NUM_LISTED = 5
 
 
 def read_weight_file(path: str | Path) -> dict[str, Tensor]:
-    """Read the state dict of a weight file; a relative path is resolved against the data root.
+    """Read the state dict of a weight file.
+
+    path: relative to the data root, or `gps_seg::...` for weights that come with the toolkit.
 
     Raises FileNotFoundError that names the next step, ValueError where the file is damaged.
     """
-    found = data_path(path)
+    found = data_path(shipped_file(path))
     if found.is_file():
         return read_weights(found)
     name = DOWNLOADS.get(found.name)
-    step = f'run python tools/download.py {name}, or put it there' if name else 'put it there'
+    step = f'run gps-seg download {name}, or put it there' if name else 'put it there'
     raise FileNotFoundError(
         f'no weights at {found}; {step}, or set {VARIABLE} to the folder that holds {path}'
     )

@@ -1,7 +1,7 @@
 """Pictures of selections: where the selected entries lie, and what tasks share.
 
-They show what Fig. 8, 9 and 12 of GPS (arXiv:2312.10136) are about: how the selected entries spread
-over the network, which weights of a layer they are, and how much of them several tasks share.
+Two show what figures of GPS (arXiv:2312.10136) are about: how the selected entries spread over the
+blocks (Fig. 9), and how much of them several tasks share (Fig. 12).
 """
 
 from collections.abc import Mapping, Sequence

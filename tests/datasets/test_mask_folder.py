@@ -72,7 +72,7 @@ def test_no_pairs_names_the_folder_the_download_and_the_variable(
     monkeypatch.setenv(VARIABLE, str(tmp_path / 'nowhere'))
     with pytest.raises(FileNotFoundError) as error:
         MaskFolderDataset(spec='kvasir_seg', split='train')
-    for part in ('nowhere/Kvasir-SEG', 'python tools/download.py kvasir-seg', VARIABLE):
+    for part in ('nowhere/Kvasir-SEG', 'gps-seg download kvasir-seg', VARIABLE):
         assert part in str(error.value)
 
 
@@ -142,8 +142,8 @@ def test_an_unknown_split_is_an_error_that_lists_the_known() -> None:
 def test_split_lists_that_are_nowhere_are_an_error_with_the_way_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr('gps_seg.datasets.specs.SPLIT_FOLDERS', (tmp_path,))
-    with pytest.raises(FileNotFoundError, match='run from a clone of the project, or give'):
+    monkeypatch.setattr('gps_seg.datasets.specs.shipped_folder', lambda name: tmp_path / name)
+    with pytest.raises(FileNotFoundError, match='install gps-seg again, or give'):
         split_file('kvasir_seg', 'train')
 
 

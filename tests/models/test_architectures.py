@@ -28,7 +28,7 @@ def test_vit_b_has_the_published_number_of_parameters(build: Callable[..., SAMSe
     assert sum(parameter.numel() for parameter in model.parameters()) == 93_735_472
     head = sum(
         parameter.numel()
-        for module in model.head_modules
+        for module in model.tunable_parts().head
         for parameter in model.get_submodule(module).parameters()
     )
     assert head == 4_058_340 + 256

@@ -191,7 +191,7 @@ def test_a_missing_file_names_the_command_and_the_variable(
         ('sam_vit_b', 'sam_vit_b_01ec64.pth'),
         ('sam_vit_h', 'sam_vit_h_4b8939.pth'),
     ]:
-        with pytest.raises(FileNotFoundError, match=f'download.py {name}, .*GPS_SEG_DATA'):
+        with pytest.raises(FileNotFoundError, match=f'gps-seg download {name}, .*GPS_SEG_DATA'):
             read_weight_file(f'weights/{file}')
     with pytest.raises(FileNotFoundError, match=r'mine\.pth; put it there, or set GPS_SEG_DATA'):
         read_weight_file('weights/mine.pth')
