@@ -14,18 +14,34 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed-gps-seg
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check format clean
+.PHONY: help install demo test test-all test-full test-cuda check format clean
 
 help:  ## list the commands
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(STAMP)  ## make .venv and install everything into it
 
 demo: $(STAMP)  ## fine-tune the small SAM on generated polyps (under 3 minutes)
 	@$(BIN)/python tools/demo.py $(ARGS)
 
+# One file stays in one process, which builds its shared models and runs once.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+
 test: $(STAMP)  ## run the tests, e.g. make test ARGS='tests/sparse -k gradient'
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
+	@$(PYTEST) -m "not full" $(ARGS)
+
+test-all: $(STAMP)  ## run all tests: also the full cross of families and methods
+	@$(PYTEST) $(ARGS)
+
+test-full: $(STAMP)  ## run what make test leaves out
+	@$(PYTEST) -m full $(ARGS)
+
+test-cuda: $(STAMP)  ## run the tests that need a GPU, on the first one
+	@export CUDA_VISIBLE_DEVICES=$${CUDA_VISIBLE_DEVICES:-0}; \
+	$(BIN)/python -c 'import sys, torch; sys.exit(not torch.cuda.is_available())' || { \
+	    echo "no CUDA device: torch $$($(BIN)/python -c 'import torch; print(torch.__version__)') finds none" \
+	        "(CUDA_VISIBLE_DEVICES=$$CUDA_VISIBLE_DEVICES); gps-seg doctor says more" >&2; exit 1; }; \
+	$(BIN)/python -m pytest -m gpu $(ARGS)
 
 check: $(STAMP)  ## ruff, mypy and import-linter
 	@$(BIN)/ruff check

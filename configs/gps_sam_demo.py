@@ -6,7 +6,7 @@ _base_ = [
     './_base_/schedules/adam_cosine.py',
     './_base_/methods/gps.py',
 ]
-model = dict(checkpoint='{{ fileDirname }}/../gps_seg/models/demo_sam.safetensors')
+model = dict(checkpoint='gps_seg::models/demo_sam.safetensors')
 train_dataloader = dict(batch_size=4, num_workers=0, persistent_workers=False)
 val_dataloader = dict(batch_size=12, num_workers=0, persistent_workers=False)
 test_dataloader = dict(batch_size=12, num_workers=0, persistent_workers=False)

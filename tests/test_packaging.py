@@ -21,6 +21,8 @@ import gps_seg
 ROOT = Path(__file__).resolve().parent.parent
 MM_FAMILY = re.compile(r'(onedl-)?mm(engine|cv|cv-lite|segmentation)')
 
+# What lies beside the package in a clone -> its place in the wheel.
+BESIDE = {'configs': 'gps_seg/configs', 'data/splits': 'gps_seg/splits'}
 # Weights beside the code, in a room that has none of its own.
 PLANTED = 'gps_seg/evaluation/planted.safetensors'
 
@@ -29,9 +31,10 @@ PLANTED = 'gps_seg/evaluation/planted.safetensors'
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
     """The wheel, built without a network from a copy, so that the checkout stays clean."""
     source, target = tmp_path_factory.mktemp('source'), tmp_path_factory.mktemp('target')
-    shutil.copytree(
-        ROOT / 'gps_seg', source / 'gps_seg', ignore=shutil.ignore_patterns('__pycache__')
-    )
+    for folder in ('gps_seg', *BESIDE):
+        shutil.copytree(
+            ROOT / folder, source / folder, ignore=shutil.ignore_patterns('__pycache__', '.*')
+        )
     (source / PLANTED).write_bytes(b'')
     for name in ('setup.cfg', 'pyproject.toml', 'LICENSE', 'README.md'):
         if (ROOT / name).is_file():
@@ -59,13 +62,77 @@ def metadata_of(wheel: zipfile.ZipFile) -> Message:
 
 def test_the_wheel_holds_every_file_of_the_package_and_no_other(wheel: zipfile.ZipFile) -> None:
     in_package = {
-        path.relative_to(ROOT).as_posix()
-        for path in (ROOT / 'gps_seg').rglob('*')
+        f'{place}/{path.relative_to(ROOT / folder).as_posix()}'
+        for folder, place in {'gps_seg': 'gps_seg', **BESIDE}.items()
+        for path in (ROOT / folder).rglob('*')
         if path.is_file() and '__pycache__' not in path.parts and not path.name.startswith('.')
     }
     in_wheel = {name for name in wheel.namelist() if '.dist-info/' not in name}
     assert in_wheel == in_package | {PLANTED}
     assert 'gps_seg/py.typed' in in_wheel
+
+
+# What `gps-seg` runs, with fewer drawings and a shorter training for the demo.
+IN_AN_EMPTY_FOLDER = """
+import sys
+from gps_seg.cli import demo
+from gps_seg.cli.main import main
+from gps_seg.datasets.procedural import write_polyps
+from gps_seg.datasets.specs import split_file
+
+print(demo.__file__)
+print(len(split_file('kvasir_seg', 'train').read_text().split()), 'images')
+assert main(['train', 'gps_sam_kvasir.py', '--dry-run']) == 2
+draw, config_of = write_polyps, demo.config_of
+demo.write_polyps = lambda folder: draw(folder, {'train': 2, 'val': 1, 'test': 1})
+
+def short(name, work_dir):
+    config = config_of(name, work_dir)
+    config.train_cfg.max_epochs = 1
+    return config
+
+demo.config_of = short
+sys.exit(main(['demo', '--methods', 'linear']))
+"""
+
+
+def in_an_empty_folder(
+    wheel: zipfile.ZipFile, folder: Path, *command: str
+) -> subprocess.CompletedProcess[str]:
+    """Run Python with the installed wheel, in a folder that holds nothing."""
+    install = [sys.executable, '-m', 'pip', 'install', '--no-deps', '--no-index', '--target']
+    subprocess.run([*install, 'site', str(wheel.filename)], cwd=folder, check=True)
+    (folder / 'empty').mkdir()
+    environment = {**os.environ, 'PYTHONPATH': str(folder / 'site')}
+    environment.pop('GPS_SEG_DATA', None)
+    return subprocess.run(
+        [sys.executable, *command],
+        cwd=folder / 'empty',
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_the_wheel_trains_shipped_configs_and_runs_the_demo_in_an_empty_folder(
+    wheel: zipfile.ZipFile, tmp_path: Path
+) -> None:
+    run = in_an_empty_folder(wheel, tmp_path, '-c', IN_AN_EMPTY_FOLDER)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.startswith(f'{tmp_path}/site/gps_seg/cli/demo.py\n800 images\n')
+    assert 'run gps-seg download kvasir-seg' in run.stderr  # all that is missing is the data
+    assert 'linear (decoder only)' in run.stdout
+    assert 'OneDL' not in run.stdout + run.stderr  # what MMSegmentation prints to everybody
+    assert (tmp_path / 'empty/work_dirs/demo/linear/delta.safetensors').is_file()
+
+
+@pytest.mark.slow
+@pytest.mark.full
+def test_the_whole_demo_runs_from_the_wheel(wheel: zipfile.ZipFile, tmp_path: Path) -> None:
+    run = in_an_empty_folder(wheel, tmp_path, '-m', 'gps_seg.cli.main', 'demo')
+    assert run.returncode == 0, run.stderr
+    assert 'GPS K=1' in run.stdout
 
 
 def test_the_version_has_one_source(wheel: zipfile.ZipFile) -> None:
@@ -196,6 +263,28 @@ def test_a_python_without_venv_is_told_the_package(folder: Path) -> None:
     run = make(folder, 'install', 'PYTHON=./python9')
     assert run.returncode != 0
     assert 'apt install python3-venv' in run.stderr
+
+
+def test_testing_on_a_gpu_says_where_there_is_none(folder: Path) -> None:
+    answers = f'case "$*" in *is_available*) exit 1;; *) echo "$@" >> {folder}/calls;; esac'
+    write_script(folder / '.venv/bin/python', answers)
+    run = make(folder, 'test-cuda')
+    assert run.returncode != 0
+    assert 'no CUDA device' in run.stderr
+    assert 'pytest' not in (folder / 'calls').read_text()
+    write_script(folder / '.venv/bin/python', f'echo "$@" >> {folder}/calls')
+    assert make(folder, 'test-cuda').returncode == 0
+    assert 'pytest -m gpu' in (folder / 'calls').read_text()
+
+
+def test_the_quick_tests_and_the_rest_are_all_tests(folder: Path) -> None:
+    write_script(folder / '.venv/bin/python', f'echo "$@" >> {folder}/calls')
+    for target in ('test', 'test-full', 'test-all'):
+        make(folder, target, 'ARGS=tests/sparse')
+    calls = [line for line in (folder / 'calls').read_text().splitlines() if 'pytest' in line]
+    assert [re.search('-m (not )?full', call) is None for call in calls] == [False, False, True]
+    assert '-m not full tests/sparse' in calls[0]
+    assert '-m full tests/sparse' in calls[1]
 
 
 def test_clean_keeps_results_and_data(folder: Path) -> None:

@@ -7,13 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from rich.table import Table
 from torch import Tensor
 
 from gps_seg.cli.errors import one_line_errors
+from gps_seg.cli.tables import pairs, show, table
 from gps_seg.delta import BASE_NAME, KIND, Delta, short
 from gps_seg.files import read_weights, save_tensors, write_atomically
 from gps_seg.selection.statistics import block_of
 
+A_DELTA = 'a delta, such as delta.safetensors of a work dir'
 PICKLES = ('.pth', '.pt')
 
 
@@ -28,62 +31,50 @@ class Block:
 
 def blocks(delta: Delta) -> dict[str, Block]:
     """Sizes by block, as `block_of` names them."""
-    found: dict[str, Block] = defaultdict(Block)
+    sizes: dict[str, Block] = defaultdict(Block)
     columns, _ = delta.selection.tensors()
     for key, tensor in columns.items():
-        found[block_of(key.rpartition('/')[0])].num_bytes += tensor.nbytes
+        sizes[block_of(key.rpartition('/')[0])].num_bytes += tensor.nbytes
     for name, values in delta.values.items():
-        found[block_of(name)].selected += values.numel()
-        found[block_of(name)].num_bytes += values.nbytes
+        sizes[block_of(name)].selected += values.numel()
+        sizes[block_of(name)].num_bytes += values.nbytes
     for name, tensor in delta.whole.items():
-        found[block_of(name)].whole += tensor.numel()
-        found[block_of(name)].num_bytes += tensor.nbytes
-    return dict(sorted(found.items(), key=lambda item: _natural(item[0])))
+        sizes[block_of(name)].whole += tensor.numel()
+        sizes[block_of(name)].num_bytes += tensor.nbytes
+    return dict(sorted(sizes.items(), key=lambda item: _natural(item[0])))
 
 
-def table(rows: Sequence[Sequence[str]]) -> str:
-    """Rows of cells as text: the first column to the left, the others to the right."""
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    return '\n'.join(
-        '  '.join(
-            [
-                row[0].ljust(widths[0]),
-                *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True)),
-            ]
-        ).rstrip()
-        for row in rows
-    )
-
-
-def describe(delta: Delta, path: Path) -> str:
+def describe(delta: Delta, path: Path) -> tuple[str, Table]:
     """A page about a delta: where it comes from, and what it holds of each block."""
     kind = delta.metadata.get(KIND, 'delta')
     base_name = delta.metadata.get(BASE_NAME)
-    about = {
+    lines = {
         'file': f'{path} ({path.stat().st_size:,} bytes)',
         'kind': kind,
         'belongs to': f'{"tuned state" if kind == "undo" else "base"} {short(delta.base)}'
         + (f' ({base_name})' if base_name and kind != 'undo' else ''),
-        'fresh': f'{len(delta.fresh)} tensors that no weight file filled',
+        'fresh': f'{len(delta.fresh)} tensors that no weight file filled'
+        + (', those of added modules included' if delta.added else ''),
     }
+    if delta.added:
+        kinds = sorted({spec['type'] for spec in delta.added.values()})
+        lines['adds'] = f'{len(delta.added)} modules ({", ".join(kinds)})'
     if delta.absent:
-        about['removes'] = f'{len(delta.absent)} tensors'
-    about |= {f'selection: {key}': value for key, value in delta.selection.provenance.items()}
-    about |= {key: _brief(key, value) for key, value in delta.metadata.items() if key != KIND}
-    found = blocks(delta)
+        lines['removes'] = f'{len(delta.absent)} tensors'
+    lines |= {f'selection: {key}': value for key, value in delta.selection.provenance.items()}
+    lines |= {key: _brief(key, value) for key, value in delta.metadata.items() if key != KIND}
+    sizes = blocks(delta)
     total = Block(
-        sum(block.selected for block in found.values()),
-        sum(block.whole for block in found.values()),
-        sum(block.num_bytes for block in found.values()),
+        sum(block.selected for block in sizes.values()),
+        sum(block.whole for block in sizes.values()),
+        sum(block.num_bytes for block in sizes.values()),
     )
-    rows = [('block', 'selected entries', 'entries in whole tensors', 'bytes')]
-    rows += [
+    rows = [
         (name, f'{block.selected:,}', f'{block.whole:,}', f'{block.num_bytes:,}')
-        for name, block in [*found.items(), ('total', total)]
+        for name, block in [*sizes.items(), ('total', total)]
     ]
-    width = max(map(len, about))
-    head = '\n'.join(f'{key.ljust(width)}  {value}' for key, value in about.items())
-    return f'{head}\n\n{table(rows)}'
+    header = ('block', 'selected entries', 'entries in whole tensors', 'bytes')
+    return pairs(lines.items()), table(header, rows)
 
 
 def read_base(path: Path, delta: Delta) -> dict[str, Tensor]:
@@ -146,20 +137,24 @@ def swap_file(
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description='Look into deltas, apply them, and undo them.')
+    parser = argparse.ArgumentParser(
+        prog='gps-seg delta', description='Look into deltas, apply them, and undo them.'
+    )
     commands = parser.add_subparsers(dest='command', required=True)
     info = commands.add_parser('info', help='show what a delta holds')
-    info.add_argument('delta', type=Path)
+    info.add_argument('delta', type=Path, help=A_DELTA)
     info.add_argument('--show', metavar='KEY', help='print one entry of the metadata whole')
     apply = commands.add_parser('apply', help='write a stock checkpoint: base and delta together')
-    apply.add_argument('base', type=Path, help='.pth or .safetensors that the delta started from')
-    apply.add_argument('delta', type=Path)
-    apply.add_argument('--undo', type=Path, metavar='UNDO', help='also write the way back')
+    apply.add_argument('base', type=Path, help='the weights that the delta was trained from')
+    apply.add_argument('delta', type=Path, help=A_DELTA)
+    apply.add_argument('--undo', type=Path, metavar='FILE', help='where to write the way back')
     undo = commands.add_parser('undo', help='restore the base, bit for bit')
     undo.add_argument('tuned', type=Path, help='what apply wrote')
     undo.add_argument('delta', type=Path, metavar='undo', help='the undo that apply wrote')
     for command in (apply, undo):
-        command.add_argument('-o', '--out', type=Path, required=True, help='.pth or .safetensors')
+        command.add_argument(
+            '-o', '--out', type=Path, metavar='FILE', required=True, help='.pth or .safetensors'
+        )
         command.add_argument('--force', action='store_true', help='overwrite existing files')
     return parser.parse_args(argv)
 
@@ -171,7 +166,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.command == 'info':
         delta = Delta.load(arguments.delta)
         if arguments.show is None:
-            print(describe(delta, arguments.delta))
+            show(*describe(delta, arguments.delta))
         elif arguments.show in delta.metadata:
             print(delta.metadata[arguments.show])
         else:

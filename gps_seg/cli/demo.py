@@ -1,7 +1,7 @@
 """`gps-seg demo`: fine-tune a small SAM on drawn polyps, with several methods, without downloads.
 
 Nothing in it is special to the demo but the data and the size of the model: each method is an
-ordinary training run of `configs/gps_sam_demo.py` in a work dir of its own.
+ordinary training run of the shipped config gps_sam_demo.py in a work dir of its own.
 """
 
 import argparse
@@ -14,18 +14,20 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
-from rich.console import Console
 from rich.table import Table
 
 from gps_seg.cli import quiet_imports  # noqa: F401  before whatever else imports MMSegmentation
+from gps_seg.cli.configs import load_config
 from gps_seg.cli.errors import one_line_errors
-from gps_seg.cli.train import RUN_FILES, load_config, train
+from gps_seg.cli.tables import show
+from gps_seg.cli.train import RUN_FILES, train
 from gps_seg.data_root import data_path
 from gps_seg.datasets.procedural import NUM_IMAGES, write_polyps
 from gps_seg.delta import Delta
 from gps_seg.files import load_tensors
+from gps_seg.shipped import shipped_file
 
-CONFIG = Path(__file__).resolve().parents[2] / 'configs' / 'gps_sam_demo.py'
+CONFIG = 'gps_seg::gps_sam_demo.py'
 ENCODER = 'image_encoder.'
 
 
@@ -61,7 +63,7 @@ class Result:
 def config_of(name: str, work_dir: Path) -> Config:
     """The demo's config with one method and its learning rate."""
     run = RUNS[name]
-    config = load_config(str(CONFIG))
+    config = load_config(CONFIG)
     config.default_hooks.fine_tune.method = dict(run.method)
     config.optim_wrapper.optimizer.lr = run.learning_rate
     config.work_dir = str(work_dir)
@@ -112,7 +114,7 @@ def run_method(name: str, work_dir: Path, *, force: bool) -> Result:
         start = time.monotonic()
         train(config)
         print(f'{name}: done in {time.monotonic() - start:.0f} s')
-    return read_result(RUNS[name].title, work_dir, Path(config.model.checkpoint))
+    return read_result(RUNS[name].title, work_dir, shipped_file(config.model.checkpoint))
 
 
 def read_result(title: str, work_dir: Path, checkpoint: Path) -> Result:
@@ -176,8 +178,21 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         prog='gps-seg demo',
         description='Fine-tune a small SAM on drawn polyps with several methods, and compare them.',
     )
-    parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/demo'))
-    parser.add_argument('--methods', nargs='+', choices=list(RUNS), default=list(DEFAULT))
+    parser.add_argument(
+        '--work-dir',
+        type=Path,
+        metavar='FOLDER',
+        default=Path('work_dirs/demo'),
+        help='where results go (default: work_dirs/demo)',
+    )
+    parser.add_argument(
+        '--methods',
+        nargs='+',
+        choices=list(RUNS),
+        default=list(DEFAULT),
+        metavar='METHOD',
+        help=f'of {", ".join(RUNS)} (default: {" ".join(DEFAULT)})',
+    )
     parser.add_argument('--force', action='store_true', help='run finished methods again')
     return parser.parse_args(argv)
 
@@ -187,13 +202,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Draw the data, run the methods, print the table."""
     arguments = parse(argv)
     start = time.monotonic()
-    folder = data_path(load_config(str(CONFIG)).train_dataloader.dataset.root)
+    folder = data_path(load_config(CONFIG).train_dataloader.dataset.root)
     print(f'{"drew" if write_polyps(folder) else "found"} the polyps in {folder}')
     methods = list(dict.fromkeys(arguments.methods))
     results = [
         run_method(name, arguments.work_dir / name, force=arguments.force) for name in methods
     ]
-    Console().print(table_of(results))
+    show(table_of(results))
     pictured = 'gps' if 'gps' in methods else methods[-1]
     sheet = arguments.work_dir / pictured / 'overlays' / 'sheet.png'
     print(f'Image, truth, zero-shot and {RUNS[pictured].title}: {sheet}')

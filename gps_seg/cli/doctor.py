@@ -29,6 +29,7 @@ PROVIDERS = {
         'opencv-contrib-python-headless',
     ),
     'monai': ('monai',),
+    'pooch': ('pooch',),
     'timm': ('timm',),
     'mmengine': ('mmengine', 'mmengine-lite', 'onedl-mmengine'),
     'mmcv': ('mmcv', 'mmcv-lite', 'mmcv-full', 'onedl-mmcv'),
@@ -104,7 +105,7 @@ def check_data(root: Path) -> Iterator[Finding]:
         if found:
             yield Finding('ok', f'{name}: {found}')
         else:
-            yield Finding('note', f'{name}: not there', f'python tools/download.py {name}')
+            yield Finding('note', f'{name}: not there', f'gps-seg download {name}')
 
 
 def findings(root: Path, versions: Versions, load: Import) -> Iterator[Finding]:
@@ -121,8 +122,15 @@ def findings(root: Path, versions: Versions, load: Import) -> Iterator[Finding]:
 @one_line_errors
 def main(argv: Sequence[str] | None = None) -> int:
     """Print all findings. Returns 1 where something would break."""
-    parser = argparse.ArgumentParser(description='Check the installation, data and weights.')
-    parser.add_argument('--root', type=Path, help=f'default: {VARIABLE}, or data')
+    parser = argparse.ArgumentParser(
+        prog='gps-seg doctor', description='Check the installation, the data and the weights.'
+    )
+    parser.add_argument(
+        '--root',
+        type=Path,
+        metavar='FOLDER',
+        help=f'of data sets and weights (default: {VARIABLE}, or data)',
+    )
     root = parser.parse_args(argv).root or data_root()
     problems = 0
     for finding in findings(root, installed_versions(), load_quietly):

@@ -3,24 +3,21 @@
 import argparse
 import errno
 import sys
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    Progress,
-    TextColumn,
-    TimeRemainingColumn,
-    TransferSpeedColumn,
-)
+import pooch
+from rich.progress import DownloadColumn, Progress, TaskID
 
+import gps_seg
 from gps_seg.cli.errors import one_line, one_line_errors
-from gps_seg.cli.fetching import DownloadError, fetch, part_of, sha256_of
 from gps_seg.cli.unpacking import FOLDERS, count_pairs, unpack_pairs
-from gps_seg.data_root import data_root
+from gps_seg.data_root import VARIABLE, data_root
 from gps_seg.files import load_tensors
+
+TIMEOUT = 30  # seconds without an answer
 
 _SAM = 'https://dl.fbaipublicfiles.com/segment_anything'
 
@@ -29,15 +26,15 @@ _SAM = 'https://dl.fbaipublicfiles.com/segment_anything'
 class Download:
     """Where a file comes from, where it goes, and how to tell that it is whole.
 
-    path: relative to the data root. size: in bytes, sha256: as published; None where it is not.
-    num_entries: of a weight file without a published SHA-256. pairs: (folder, number) of images
-    and masks in an archive.
+    path: relative to the data root.
+    sha256: as published; None if it is not.
+    num_entries: of a weight file without a published SHA-256.
+    pairs: (folder, number) of images and masks in an archive.
     """
 
     url: str
     path: str
     about: str
-    size: int | None = None
     sha256: str | None = None
     num_entries: int | None = None
     pairs: tuple[str, int] | None = None
@@ -54,21 +51,18 @@ DOWNLOADS = {
         url=f'{_SAM}/sam_vit_b_01ec64.pth',
         path='weights/sam_vit_b_01ec64.pth',
         about='SAM ViT-B, 375 MB',
-        size=375_042_383,
         sha256='ec2df62732614e57411cdcf32a23ffdf28910380d03139ee0f4fcbe91eb8c912',
     ),
     'sam_vit_l': Download(
         url=f'{_SAM}/sam_vit_l_0b3195.pth',
         path='weights/sam_vit_l_0b3195.pth',
         about='SAM ViT-L, 1.2 GB',
-        size=1_249_524_607,
         sha256='3adcc4315b642a4d2101128f611684e8734c41232a17c648ed1693702a49a622',
     ),
     'sam_vit_h': Download(
         url=f'{_SAM}/sam_vit_h_4b8939.pth',
         path='weights/sam_vit_h_4b8939.pth',
         about='SAM ViT-H, 2.6 GB',
-        size=2_564_550_879,
         sha256='a7bf3b02f3ebf1267aba913ff637d9a2d5c33d3173bb679e46d9f338c26f262e',
     ),
     'vit_tiny': Download(
@@ -81,38 +75,82 @@ DOWNLOADS = {
 }
 
 
+class DownloadError(Exception):
+    """A file did not arrive whole."""
+
+
 def download(spec: Download, root: Path, *, force: bool = False) -> str:
     """Fetch, verify and place one download. Returns a line that says what was done.
 
-    What is there and whole is not fetched again. Raises DownloadError where fetching failed,
-    ValueError where something else arrived, FileExistsError where something else lies there and
-    `force` is not given.
+    What is there and whole is not fetched again. A file takes its place in one move, once it is
+    verified; nothing is left of one that did not arrive.
+
+    Raises DownloadError if fetching failed, ValueError if something else arrived, FileExistsError
+    if something else lies there and `force` is not given.
     """
     if not force and (found := present(spec, root)):
         return found
     target = root / spec.path
+    target.parent.mkdir(parents=True, exist_ok=True)
     # An archive that was saved by hand is unpacked, and left where it is.
     by_hand = spec.pairs is not None and target.is_file() and not force
-    file = target if by_hand else _fetch_with_progress(spec, target)
-    try:
-        _verify(spec, file)
-        if spec.pairs is not None:
-            folder, num_pairs = spec.pairs
-            unpack_pairs(file, root / folder, num_pairs=num_pairs, force=force)
-    except ValueError as error:
-        if by_hand:
-            raise ValueError(f'{error}; delete it and run the same command again') from error
-        file.unlink()
-        raise ValueError(f'{spec.url} sent something else: {error}; it was deleted') from error
-    except OSError as error:
-        if error.errno != errno.ENOSPC:
-            raise
-        raise DownloadError('the disk is full') from error
-    if spec.pairs is None:
-        file.replace(target)
-    elif not by_hand:
-        file.unlink()
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix='.download.') as folder:
+        try:
+            file = target if by_hand else fetch(spec, Path(folder))
+            if spec.pairs is not None:
+                unpack_pairs(file, root / spec.pairs[0], num_pairs=spec.pairs[1])
+            else:
+                file.replace(target)
+        except OSError as error:
+            if error.errno not in (None, errno.ENOSPC):
+                raise  # not of the connection; it names its file
+            raise DownloadError(_cause(error)) from error
+        except ValueError as error:
+            if by_hand:
+                raise ValueError(f'{error}; delete it and run the same command again') from error
+            raise ValueError(f'{spec.url} sent something else: {error}; it was deleted') from error
     return f'{root / spec.pairs[0] if spec.pairs else target}: {_checked(spec)}'
+
+
+def fetch(spec: Download, folder: Path) -> Path:
+    """Fetch the file of a download into a folder, and verify what of it can be.
+
+    Raises OSError if it does not arrive, ValueError if it is another one.
+    """
+    pooch.get_logger().setLevel('WARNING')  # it tells every step
+    name = Path(spec.path).name
+    with Progress(*Progress.get_default_columns(), DownloadColumn()) as progress:
+        downloader = pooch.HTTPDownloader(
+            progressbar=_Bar(progress, progress.add_task(name, total=None)),
+            chunk_size=2**18,
+            timeout=TIMEOUT,
+            headers={
+                'User-Agent': f'gps-seg/{gps_seg.__version__}',
+                'Accept-Encoding': 'identity',  # the file as it is stored, of known length
+            },
+        )
+        file = Path(pooch.retrieve(spec.url, spec.sha256, name, folder, downloader=downloader))
+    # The hash was compared just now.
+    _verify(replace(spec, sha256=None), file)
+    return file
+
+
+@dataclass
+class _Bar:
+    """The progress bar that pooch moves, drawn by rich."""
+
+    progress: Progress
+    task: TaskID
+    total: int = 0  # bytes; 0 if the server does not say
+
+    def update(self, num_bytes: int) -> None:
+        self.progress.update(self.task, advance=num_bytes, total=self.total or None)
+
+    def reset(self) -> None:
+        self.progress.reset(self.task)
+
+    def close(self) -> None:
+        """Nothing: the context of `progress` ends it."""
 
 
 def present(spec: Download, root: Path) -> str | None:
@@ -141,11 +179,8 @@ def present(spec: Download, root: Path) -> str | None:
 
 
 def _verify(spec: Download, path: Path) -> None:
-    """Raise ValueError where a file is not what the specification says."""
-    size = path.stat().st_size
-    if spec.size is not None and size != spec.size:
-        raise ValueError(f'{path} has {size:,} bytes, the published file {spec.size:,}')
-    if spec.sha256 is not None and (found := sha256_of(path)) != spec.sha256:
+    """Raise ValueError if a file is not what the specification says."""
+    if spec.sha256 is not None and (found := pooch.file_hash(str(path))) != spec.sha256:
         raise ValueError(f'{path} has the SHA-256 {found}, the published file {spec.sha256}')
     if spec.num_entries is not None:
         entries = sum(tensor.numel() for tensor in load_tensors(path)[0].values())
@@ -161,16 +196,10 @@ def _checked(spec: Download) -> str:
     return f'{spec.num_entries:,} weights, format verified (no SHA-256 is published)'
 
 
-def _fetch_with_progress(spec: Download, target: Path) -> Path:
-    columns = (DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
-    with Progress(TextColumn('{task.description}'), BarColumn(), *columns) as progress:
-        task = progress.add_task(target.name, total=spec.size)
-        return fetch(
-            spec.url,
-            target,
-            size=spec.size,
-            report=lambda done, total: progress.update(task, completed=done, total=total),
-        )
+def _cause(error: OSError) -> str:
+    """What ended a connection; the cause itself, where requests wraps it in what it tried."""
+    cause = error.args[0] if error.args else error
+    return one_line(getattr(cause, 'reason', error))
 
 
 def listing(root: Path) -> str:
@@ -186,10 +215,17 @@ def listing(root: Path) -> str:
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description='Fetch data sets and weights, verified.')
+    parser = argparse.ArgumentParser(
+        prog='gps-seg download', description='Fetch data sets and weights, verified.'
+    )
     parser.add_argument('names', nargs='*', metavar='NAME', help=', '.join(DOWNLOADS))
-    parser.add_argument('--root', type=Path, help='default: GPS_SEG_DATA, or data')
-    parser.add_argument('--url', help='fetch one NAME from this mirror instead')
+    parser.add_argument(
+        '--root',
+        type=Path,
+        metavar='FOLDER',
+        help=f'where to put it (default: {VARIABLE}, or data)',
+    )
+    parser.add_argument('--url', help='fetch the one NAME from this mirror instead')
     parser.add_argument('--force', action='store_true', help='fetch and replace what is there')
     parser.add_argument('--list', action='store_true', help='show what there is to fetch')
     arguments = parser.parse_args(argv)
@@ -221,13 +257,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f'error: {name}: {one_line(error)}. {_next_step(spec, root)}', file=sys.stderr)
             return 1
         except KeyboardInterrupt:
-            print(f'\nstopped; run the same command again to go on ({name})', file=sys.stderr)
+            print(f'\nstopped; nothing was kept of {name}', file=sys.stderr)
             return 130
     return 0
 
 
 def _next_step(spec: Download, root: Path) -> str:
-    target = root / spec.path
-    again = 'to go on from there' if part_of(target).exists() else 'later'
-    by_hand = f'save {spec.url} as {target}' + (' and run it then' if spec.pairs else '')
-    return f'Run the same command again {again}, name a mirror with --url, or {by_hand}.'
+    by_hand = f'save {spec.url} as {root / spec.path}' + (' and run it then' if spec.pairs else '')
+    return f'Run the same command again later, name a mirror with --url, or {by_hand}.'

@@ -13,11 +13,10 @@ from mmengine.runner import Runner
 
 from gps_seg.cli import quiet_imports  # noqa: F401  before whatever else imports MMSegmentation
 from gps_seg.cli.quiet_runner import QuietRunner
-from gps_seg.hooks.delta_checkpoint_hook import fine_tune_hook
-from gps_seg.hooks.fine_tune_hook import stock_model
+from gps_seg.hooks.delta_checkpoint_hook import fine_tune_hook, tuning_of
 from gps_seg.methods import build_method
-from gps_seg.runner.contrastive_batches import SelectionPass
-from gps_seg.sparse import TrainableSummary, trainable_summary
+from gps_seg.sparse import TrainableSummary
+from gps_seg.tuning import SelectionPass
 
 
 @dataclass(frozen=True)
@@ -93,12 +92,13 @@ class _MeasureHook(Hook):
             runner.model.train_step(self.batch, optim_wrapper=runner.optim_wrapper)
 
     def _estimate(self, runner: Runner, seconds: float) -> Estimate:
-        model = stock_model(runner)
+        tuning = tuning_of(runner)
+        model = tuning.model
         optimizer = runner.optim_wrapper.optimizer
         states = [tensor for state in optimizer.state.values() for tensor in state.values()]
-        trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        trained = tuning.parameters()
         return Estimate(
-            trainable_summary(model),
+            tuning.summary(),
             _images(runner),
             sum(parameter.nbytes for parameter in model.parameters()),
             sum(t.nbytes for t in states if torch.is_tensor(t)) + sum(p.nbytes for p in trained),
@@ -112,9 +112,10 @@ class _MeasureHook(Hook):
         if self.selection is None:
             return 0.0
         num_images = len(runner.train_dataloader.dataset)
-        tuner = fine_tune_hook(runner)
-        probed = min(tuner.selection_pass.num_images or num_images, num_images)
-        return tuner.seconds * (self.selection.num_images or num_images) / probed
+        hook = fine_tune_hook(runner)
+        probed = min(hook.selection_pass.num_images or num_images, num_images)
+        planned = min(self.selection.num_images or num_images, num_images)
+        return tuning_of(runner).seconds * planned / probed
 
 
 def _now() -> float:

@@ -1,9 +1,11 @@
-"""The installed command `gps-seg`: `gps-seg train CONFIG` is `python tools/train.py CONFIG`."""
+"""The command `gps-seg`: `gps-seg train CONFIG`, in a clone also `python tools/train.py CONFIG`."""
 
 import difflib
 import importlib
 import sys
 from collections.abc import Sequence
+
+import gps_seg
 
 # Imported only when called, so that the help and the light commands start at once.
 COMMANDS = {
@@ -29,8 +31,9 @@ usage: gps-seg COMMAND ...
   doctor    check the installation, the data and the weights
   demo      fine-tune a small SAM on generated polyps, without downloads
 
-gps-seg COMMAND --help shows the options of a command. GPS_SEG_DATA names the folder of data sets
-and weights (default: data). GPS_SEG_TRACEBACK=1 shows where an error arose."""
+gps-seg COMMAND --help shows the options of a command, gps-seg --version the version. GPS_SEG_DATA
+names the folder of data sets and weights (default: data). GPS_SEG_TRACEBACK=1 shows where an error
+arose."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -39,6 +42,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not arguments or arguments[0] in ('-h', '--help', 'help'):
         print(HELP)
         return 0 if arguments else 2
+    if arguments[0] in ('-V', '--version'):
+        print(f'gps-seg {gps_seg.__version__}')
+        return 0
     name, *rest = arguments
     if name not in COMMANDS:
         similar = difflib.get_close_matches(name, COMMANDS, n=1)
@@ -48,3 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     # argparse takes the program's name from here: usage: gps-seg train ...
     sys.argv[0] = f'gps-seg {name}'
     return importlib.import_module(COMMANDS[name]).main(rest)
+
+
+if __name__ == '__main__':
+    raise SystemExit(main())

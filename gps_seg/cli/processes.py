@@ -25,7 +25,12 @@ PLACES = {
 
 def add_launcher(parser: argparse.ArgumentParser) -> None:
     """The flags of MMSegmentation's commands for several processes."""
-    parser.add_argument('--launcher', choices=LAUNCHERS, default='none')
+    parser.add_argument(
+        '--launcher',
+        choices=LAUNCHERS,
+        default='none',
+        help='what started the processes of a training on several GPUs (default: none)',
+    )
     # Given by old launchers; torchrun sets the environment variable.
     parser.add_argument('--local_rank', '--local-rank', help=argparse.SUPPRESS)
 

@@ -26,6 +26,20 @@ class _WithoutDumps(logging.Filter):
 class QuietRunner(Runner):
     """Prints to the console what happens, and writes the dumps to the log file alone."""
 
+    @classmethod
+    def from_cfg(cls, cfg: Any) -> 'QuietRunner':
+        """Build it from a config. Raises ValueError for a `type` that nothing has registered."""
+        try:
+            return super().from_cfg(cfg)
+        except KeyError as error:
+            message = str(error.args[0]) if error.args else ''
+            if ' is not in the ' not in message:
+                raise
+            raise ValueError(
+                f'{message.partition(". ")[0]}; is its type misspelt in the config, or the module '
+                'that registers it missing in custom_imports?'
+            ) from error
+
     def build_logger(self, *args: Any, **kwargs: Any) -> logging.Logger:
         logger = super().build_logger(*args, **kwargs)
         for handler in logger.handlers:

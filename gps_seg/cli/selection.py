@@ -7,12 +7,16 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from gps_seg.cli.delta import check_outputs, table
+from rich.table import Table
+
+from gps_seg.cli.delta import check_outputs
 from gps_seg.cli.errors import one_line_errors
+from gps_seg.cli.tables import pairs, show, table
 from gps_seg.files import write_content
+from gps_seg.methods import Plan
 from gps_seg.selection import Selection
 from gps_seg.selection.statistics import (
-    Counts,
+    EntryCounts,
     Shared,
     block_of,
     counts_by_block,
@@ -24,6 +28,7 @@ from gps_seg.selection.statistics import (
     total_shared,
 )
 
+A_PLAN = 'a plan, such as plan.safetensors of a work dir'
 PICTURES = ('blocks', 'layers', 'inputs', 'shared')
 FEW = 6  # matrices in one picture
 
@@ -37,16 +42,14 @@ def load_plans(paths: Sequence[Path]) -> dict[str, Selection]:
         names = [str(path) for path in paths]
     if len(set(names)) < len(names):
         raise ValueError('one plan is named twice; give each file once')
-    return {name: Selection.load(path) for name, path in zip(names, paths, strict=True)}
+    return {name: Plan.load(path).selection for name, path in zip(names, paths, strict=True)}
 
 
-def describe(plan: Selection, path: Path) -> str:
+def describe(plan: Selection, path: Path) -> tuple[str, Table, str]:
     """A page about a plan: where it comes from, and how many entries it has of each layer."""
     about = {'file': f'{path} ({path.stat().st_size:,} bytes)', **plan.provenance}
-    width = max(map(len, about))
-    head = '\n'.join(f'{key.ljust(width)}  {value}' for key, value in about.items())
     weights = counts_by_weight(plan)
-    rows: list[Sequence[str]] = [('block and layer', 'selected', 'of', '% of it', '% of the plan')]
+    rows: list[Sequence[str]] = []
     for block, counts in counts_by_block(plan).items():
         rows.append(_row(block, counts, plan))
         rows += [
@@ -54,12 +57,13 @@ def describe(plan: Selection, path: Path) -> str:
             for name, counts in weights.items()
             if block_of(name) == block
         ]
-    rows.append(_row('total', sum(weights.values(), Counts(0, 0)), plan))
+    rows.append(_row('total', sum(weights.values(), EntryCounts(0, 0)), plan))
     top = f'{100 * top_blocks_share(plan):.1f} % of the selected entries lie in the top two blocks'
-    return f'{head}\n\n{table(rows)}\n\n{top}'
+    header = ('block and layer', 'selected', 'of', '% of it', '% of the plan')
+    return pairs(about.items()), table(header, rows), top
 
 
-def _row(name: str, counts: Counts, plan: Selection) -> tuple[str, ...]:
+def _row(name: str, counts: EntryCounts, plan: Selection) -> tuple[str, ...]:
     share = 100 * counts.selected / max(plan.num_entries, 1)
     return (
         name,
@@ -81,24 +85,23 @@ def plan_record(plan: Selection) -> dict[str, Any]:
     }
 
 
-def compare(plans: dict[str, Selection]) -> str:
+def compare(plans: dict[str, Selection]) -> tuple[Table | str, ...]:
     """Pairwise overlap, and what is shared and what is own, in all and by block."""
     overlaps = pairwise_overlap(list(plans.values()))
-    jaccard = [('Jaccard index', *plans)]
-    jaccard += [
+    jaccard = [
         (name, *(f'{value:.4f}' for value in row))
         for name, row in zip(plans, overlaps, strict=True)
     ]
     by_block = shared_by_block(list(plans.values()))
-    rows = [('entries', 'by any', 'by all', 'by some', *(f'only {name}' for name in plans))]
-    rows += [_shared_row(name, shared) for name, shared in by_block.items()]
+    rows = [_shared_row(name, shared) for name, shared in by_block.items()]
     total = total_shared(by_block)
     rows.append(_shared_row('total', total))
     shares = [100 * value / max(total.union, 1) for value in _values(total)]
     rows.append(('percent', *(f'{value:.1f}' for value in shares)))
     bases = {plan.provenance.get('base') for plan in plans.values()}
-    note = '\n\nnote: these plans were made for different bases' if len(bases) > 1 else ''
-    return f'{table(jaccard)}\n\n{table(rows)}{note}'
+    note = ('note: these plans were made for different bases',) if len(bases) > 1 else ()
+    header = ('entries', 'by any', 'by all', 'by some', *(f'only {name}' for name in plans))
+    return table(('Jaccard index', *plans), jaccard), table(header, rows), *note
 
 
 def _values(shared: Shared) -> tuple[int, ...]:
@@ -144,7 +147,7 @@ def draw(kind: str, plans: dict[str, Selection], patterns: Sequence[str], title:
     return visualization.inputs_figure(masks, **options)
 
 
-def _selected(counts: dict[str, Counts]) -> dict[str, int]:
+def _selected(counts: dict[str, EntryCounts]) -> dict[str, int]:
     return {name: count.selected for name, count in counts.items()}
 
 
@@ -179,17 +182,31 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     commands = parser.add_subparsers(dest='command', required=True)
     info = commands.add_parser('info', help='show what a plan selects, by block and layer')
-    info.add_argument('plan', type=Path)
+    info.add_argument('plan', type=Path, help=A_PLAN)
     both = commands.add_parser('compare', help='show what plans share and what each has alone')
-    both.add_argument('plans', type=Path, nargs='+', metavar='plan')
+    both.add_argument('plans', type=Path, nargs='+', metavar='plan', help=A_PLAN)
     for command in (info, both):
-        command.add_argument('--json', type=Path, help='also write the numbers to this file')
+        command.add_argument(
+            '--json', type=Path, metavar='FILE', help='where to write the numbers too'
+        )
     drawing = commands.add_parser('draw', help='draw where entries lie, or what plans share')
-    drawing.add_argument('kind', choices=PICTURES)
-    drawing.add_argument('plans', type=Path, nargs='+', metavar='plan')
-    drawing.add_argument('--out', '-o', type=Path, required=True, help='.png, .svg or .pdf')
-    drawing.add_argument('--weights', nargs='+', default=[], help='which matrices (for inputs)')
-    drawing.add_argument('--title')
+    drawing.add_argument(
+        'kind',
+        choices=PICTURES,
+        help='entries by block, by kind of layer or by input; or what plans share',
+    )
+    drawing.add_argument('plans', type=Path, nargs='+', metavar='plan', help=A_PLAN)
+    drawing.add_argument(
+        '-o', '--out', type=Path, metavar='FILE', required=True, help='.png, .svg or .pdf'
+    )
+    drawing.add_argument(
+        '--weights',
+        nargs='+',
+        default=[],
+        metavar='PART',
+        help='parts of names: the matrices to draw (for inputs)',
+    )
+    drawing.add_argument('--title', help='what stands above the picture')
     drawing.add_argument('--force', action='store_true', help='overwrite an existing picture')
     return parser.parse_args(argv)
 
@@ -208,12 +225,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f'wrote {arguments.out}')
         return 0
     if arguments.command == 'info':
-        plan = Selection.load(arguments.plan)
-        text, record = describe(plan, arguments.plan), plan_record(plan)
+        plan = Plan.load(arguments.plan).selection
+        parts: Sequence[str | Table] = describe(plan, arguments.plan)
+        record = plan_record(plan)
     else:
         plans = load_plans(arguments.plans)
-        text, record = compare(plans), compare_record(plans)
-    print(text)
+        parts, record = compare(plans), compare_record(plans)
+    show(*parts)
     if arguments.json is not None:
         write_content(arguments.json, json.dumps(record, indent=2) + '\n')
     return 0

@@ -9,20 +9,19 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.dist import is_main_process
 from mmengine.evaluator import Evaluator
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from mmseg.registry import MODELS
-from rich.console import Console
-from rich.table import Table
 from torch import nn
 
 from gps_seg.cli import quiet_imports  # noqa: F401  before whatever else imports MMSegmentation
+from gps_seg.cli.configs import add_config, load_config
 from gps_seg.cli.errors import one_line_errors
 from gps_seg.cli.processes import add_launcher, connect_processes, disconnect_processes
-from gps_seg.cli.train import load_config
+from gps_seg.cli.tables import show, table
 from gps_seg.delta import Delta
 from gps_seg.files import load_tensors, read_weights, write_content
 from gps_seg.runner.evaluate import evaluate
@@ -97,13 +96,17 @@ def test(config: Config, weights: Path, saver: _Saver) -> dict[str, float]:
 
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     """The flags that MMSegmentation's users know."""
-    parser = argparse.ArgumentParser(prog='gps-seg test', description=__doc__)
-    parser.add_argument('config', help='the config of the training')
+    parser = argparse.ArgumentParser(
+        prog='gps-seg test', description='Score a checkpoint or a delta on the test split.'
+    )
+    add_config(parser, example='test_dataloader.batch_size=4')
     parser.add_argument('weights', type=Path, help='delta.safetensors, last.pth or a state dict')
-    parser.add_argument('--out', type=Path, help='folder for the predicted masks (PNG, 0 and 255)')
-    parser.add_argument('--show-dir', type=Path, help='folder for pictures of truth and prediction')
-    parser.add_argument('--json', type=Path, help='also write the metrics to this file')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE')
+    for flag, metavar, text in (
+        ('--out', 'FOLDER', 'where to write the predicted masks (PNG, 0 and 255)'),
+        ('--show-dir', 'FOLDER', 'where to write pictures of truth and prediction'),
+        ('--json', 'FILE', 'where to write the metrics too'),
+    ):
+        parser.add_argument(flag, type=Path, metavar=metavar, help=text)
     add_launcher(parser)
     return parser.parse_args(argv)
 
@@ -124,10 +127,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def report(metrics: dict[str, float], arguments: argparse.Namespace) -> None:
     """Print the metrics, and write them where the command line says so."""
-    table = Table('metric', 'percent')
-    for name, value in metrics.items():
-        table.add_row(name, f'{value:.2f}')
-    print(f'{arguments.weights} on the test split:')
-    Console().print(table)
+    rows = [(name, f'{value:.2f}') for name, value in metrics.items()]
+    show(f'{arguments.weights} on the test split:', table(('metric', 'percent'), rows))
     if arguments.json is not None:
         write_content(arguments.json, json.dumps(metrics, indent=2) + '\n')

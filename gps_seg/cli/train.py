@@ -6,15 +6,18 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.dist import is_main_process
 
 from gps_seg.cli import quiet_imports  # noqa: F401  before whatever else imports MMSegmentation
+from gps_seg.cli.configs import add_config, load_config
 from gps_seg.cli.errors import one_line_errors
 from gps_seg.cli.processes import add_launcher, disconnect_processes, prepare_processes
 from gps_seg.cli.quiet_runner import QuietRunner
+from gps_seg.runner.resume_source import latest_checkpoint
 
-RUN_FILES = ('last_checkpoint', 'delta.safetensors', 'best_delta.safetensors', 'metrics.json')
+UNFINISHED = 'best_delta.safetensors'
+RUN_FILES = ('last.pth', 'last_checkpoint', 'delta.safetensors', UNFINISHED, 'metrics.json')
 
 
 def train(config: Config) -> Path:
@@ -25,23 +28,17 @@ def train(config: Config) -> Path:
 
 
 def check_work_dir(work_dir: Path, *, resume: bool) -> None:
-    """Raise FileExistsError where the folder holds another run and this one is no resume."""
+    """Raise FileExistsError where the folder holds another run and this one is no resume.
+
+    A run that ended before its first checkpoint left nothing to go on from but the delta of an
+    epoch that it did not finish; a new run takes its place.
+    """
     found = [name for name in RUN_FILES if (work_dir / name).exists()]
-    if found and not resume:
+    if found and found != [UNFINISHED] and not resume:
         raise FileExistsError(
             f'{work_dir} already holds a run ({", ".join(found)}); continue it with --resume, or '
             'choose another folder with --work-dir'
         )
-
-
-def load_config(path: str, options: dict | None = None) -> Config:
-    """Read a config file, with overrides. Raises FileNotFoundError where there is none."""
-    if not Path(path).is_file():
-        raise FileNotFoundError(f'no config {path}; the shipped ones lie in configs/')
-    config = Config.fromfile(path)
-    if options:
-        config.merge_from_dict(options)
-    return config
 
 
 def prepare_config(arguments: argparse.Namespace) -> Config:
@@ -51,7 +48,7 @@ def prepare_config(arguments: argparse.Namespace) -> Config:
     if arguments.work_dir is not None:
         config.work_dir = arguments.work_dir
     elif config.get('work_dir') is None:
-        config.work_dir = str(Path('work_dirs') / Path(arguments.config).stem)
+        config.work_dir = str(Path('work_dirs') / Path(config.filename).stem)
     if arguments.amp:
         use_mixed_precision(config)
     if arguments.resume:
@@ -72,9 +69,9 @@ def holds(folder: Path, file: str) -> bool:
 
 def resume_from(config: Config, path: str) -> None:
     """Set the checkpoint to go on from; 'auto' for the work dir's own, wherever that was moved."""
-    last = Path(config.work_dir) / 'last.pth'
-    config.resume, config.load_from = True, str(last) if path == 'auto' else path
-    if path == 'auto' and not last.is_file():
+    latest = latest_checkpoint(config.work_dir)
+    config.resume, config.load_from = True, latest if path == 'auto' else path
+    if config.load_from is None:
         raise FileNotFoundError(
             f'--resume: {config.work_dir} holds no last.pth; start without --resume, or name '
             'the checkpoint: --resume PATH'
@@ -95,9 +92,13 @@ def use_mixed_precision(config: Config) -> None:
 
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     """The flags that MMSegmentation's users know, and `--dry-run`."""
-    parser = argparse.ArgumentParser(prog='gps-seg train', description=__doc__)
-    parser.add_argument('config', help='a config file, such as configs/gps_sam_kvasir.py')
-    parser.add_argument('--work-dir', help='where results go (default: work_dirs/<config>)')
+    parser = argparse.ArgumentParser(
+        prog='gps-seg train', description='Fine-tune a model as a config says.'
+    )
+    add_config(parser, example='train_cfg.max_epochs=5')
+    parser.add_argument(
+        '--work-dir', metavar='FOLDER', help='where results go (default: work_dirs/<config>)'
+    )
     parser.add_argument(
         '--resume',
         nargs='?',
@@ -112,13 +113,6 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         '--dry-run',
         action='store_true',
         help='count, estimate memory and time from one step, check the data, then stop',
-    )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        metavar='KEY=VALUE',
-        help='override settings, e.g. train_cfg.max_epochs=5',
     )
     add_launcher(parser)
     return parser.parse_args(argv)

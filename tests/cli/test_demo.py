@@ -15,6 +15,7 @@ from gps_seg.datasets.procedural import write_polyps
 from gps_seg.delta import Delta
 from gps_seg.files import load_tensors
 from gps_seg.selection import Entries, Selection
+from gps_seg.shipped import PREFIX, shipped_file
 
 FEW = {'train': 2, 'val': 1, 'test': 1}
 DICE = {'Linear': 47.25, 'Bias': 60.0, 'Random': 61.0, 'GPS': 71.96, 'Full': 80.04}
@@ -25,7 +26,7 @@ TOKEN = 'mask_decoder.iou_token.weight'
 
 @pytest.fixture
 def base() -> dict[str, torch.Tensor]:
-    return load_tensors(demo.CONFIG.parents[1] / 'gps_seg' / 'models' / 'demo_sam.safetensors')[0]
+    return load_tensors(shipped_file(f'{PREFIX}models/demo_sam.safetensors'))[0]
 
 
 @pytest.fixture
@@ -181,7 +182,7 @@ def test_each_method_replaces_the_one_of_the_config_whole(name: str, tmp_path: P
     config = demo.config_of(name, tmp_path)
     assert config.default_hooks.fine_tune.method == demo.RUNS[name].method
     assert config.optim_wrapper.optimizer.lr == demo.RUNS[name].learning_rate
-    assert Path(config.model.checkpoint).is_file()
+    assert shipped_file(config.model.checkpoint).is_file()
 
 
 def test_an_unknown_method_is_refused() -> None:

@@ -15,6 +15,7 @@ HEALTHY = {
     'opencv-python': '4.12.0.88',
     'opencv-python-headless': '4.12.0.88',
     'monai': '1.5.1',
+    'pooch': '1.8.2',
     'timm': '1.0.20',
     'onedl-mmengine': '0.10.12',
     'onedl-mmcv': '2.3.6',
@@ -105,9 +106,7 @@ def test_the_versions_of_this_environment_are_found() -> None:
 def test_missing_data_is_a_note_with_its_command(tmp_path: Path) -> None:
     found = list(check_data(tmp_path))
     assert {finding.level for finding in found} == {'note'}
-    assert [finding.step for finding in found] == [
-        f'python tools/download.py {name}' for name in DOWNLOADS
-    ]
+    assert [finding.step for finding in found] == [f'gps-seg download {name}' for name in DOWNLOADS]
 
 
 def test_a_data_root_that_is_not_there_is_named(tmp_path: Path) -> None:
@@ -122,7 +121,7 @@ def test_damaged_weights_are_a_problem(tmp_path: Path) -> None:
     damaged.write_bytes(b'half')
     found = {f.text: f.level for f in check_data(tmp_path) if 'sam_vit_b' in f.text}
     assert list(found.values()) == ['problem']
-    assert 'has 4 bytes, the published file 375,042,383' in next(iter(found))
+    assert f'the published file {DOWNLOADS["sam_vit_b"].sha256}' in next(iter(found))
 
 
 def test_data_that_is_there_is_ok(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -146,7 +145,7 @@ def test_the_exit_code_is_1_where_something_would_break(
     monkeypatch.setattr(doctor, 'load_quietly', loads)
     assert main(['--root', str(tmp_path)]) == code
     out = capsys.readouterr().out
-    assert '-> python tools/download.py kvasir-seg' in out
+    assert '-> gps-seg download kvasir-seg' in out
     assert out.splitlines()[-1] == ('3 problems found' if code else 'all is well')
 
 

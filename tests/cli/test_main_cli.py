@@ -1,12 +1,20 @@
+import argparse
+import runpy
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from mmengine.registry import HOOKS
 
+import gps_seg
 from gps_seg.cli import main as main_module
 from gps_seg.cli.errors import one_line_errors
 from gps_seg.cli.main import COMMANDS, HELP, main
+from gps_seg.hooks import FineTuneHook
+
+TOOLS = Path(__file__).parents[2] / 'tools'
 
 
 @pytest.mark.parametrize('argument', ['-h', '--help', 'help'])
@@ -15,6 +23,43 @@ def test_help_lists_every_command(argument: str, capsys: pytest.CaptureFixture[s
     output = capsys.readouterr().out
     listed = {line.split()[0] for line in output.splitlines() if line.startswith('  ')}
     assert listed == set(COMMANDS)
+
+
+@pytest.mark.parametrize('name', COMMANDS)
+def test_every_command_has_its_tool_in_a_clone(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tool = TOOLS / f'{name}.py'
+    monkeypatch.setattr(sys, 'argv', [str(tool), '--help'])
+    # As Python starts a script: its folder first.
+    monkeypatch.setattr(sys, 'path', [str(TOOLS), *sys.path])
+    with pytest.raises(SystemExit) as stop:
+        runpy.run_path(str(tool), run_name='__main__')
+    assert stop.value.code == 0
+    assert capsys.readouterr().out.startswith(f'usage: gps-seg {name} ')
+
+
+@pytest.mark.parametrize('name', COMMANDS)
+def test_every_argument_of_a_command_is_explained(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parsers = []
+
+    def parse_args(self: argparse.ArgumentParser, argv: object) -> None:
+        parsers.append(self)
+        raise SystemExit
+
+    monkeypatch.setattr(sys, 'argv', ['gps-seg'])
+    monkeypatch.setattr(argparse.ArgumentParser, 'parse_args', parse_args)
+    with pytest.raises(SystemExit):
+        main([name])
+    for parser in parsers:
+        assert parser.description or parser is not parsers[0]
+        for action in parser._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                parsers += action.choices.values()
+            else:
+                assert action.help, (parser.prog, action.dest)
 
 
 def test_help_imports_no_command() -> None:
@@ -31,6 +76,11 @@ def test_without_a_command_the_help_is_shown_and_the_exit_code_is_2(
 ) -> None:
     assert main([]) == 2
     assert capsys.readouterr().out == HELP + '\n'
+
+
+def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(['--version']) == 0
+    assert capsys.readouterr().out == f'gps-seg {gps_seg.__version__}\n'
 
 
 def test_a_misspelt_command_is_answered_with_the_one_that_was_meant(
@@ -100,6 +150,27 @@ def test_a_bug_keeps_its_traceback(error: type[Exception]) -> None:
 
     with pytest.raises(error):
         command()
+
+
+def test_a_setting_that_a_class_of_the_config_lacks_is_a_user_error(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    @one_line_errors
+    def build(argv: object = None) -> int:
+        method = dict(type='GPS', k=1)
+        HOOKS.build(dict(type='FineTuneHook', method=method, selection='a.safetensors'))
+        return 0
+
+    assert build() == 2
+    message = capsys.readouterr().err
+    assert message.startswith("error: the config gives FineTuneHook the setting 'selection', which")
+
+    @one_line_errors
+    def broken(argv: object = None) -> int:
+        return FineTuneHook(dict(type='GPS', k=1), selection=1)  # type: ignore[call-arg]
+
+    with pytest.raises(TypeError):
+        broken()
 
 
 def test_without_an_error_the_exit_code_is_the_commands_own() -> None:
