@@ -9,7 +9,10 @@ CLONE = Path(__file__).parents[1]
 TEXT = (CLONE / 'README.md').read_text()
 
 
-def test_the_python_example_runs(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_python_example_runs(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     blocks = re.findall(r'```python\n(.*?)```', TEXT, re.DOTALL)
     example = next(block for block in blocks if block.startswith('import'))
     exec(compile(example, 'README.md', 'exec'), {})

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from gps_seg.methods.parts import backbone_weights
+from gps_seg.methods import describe
 from gps_seg.selection import CRITERIA, Entries, Selection, selectable_weights
 from gps_seg.sparse import make_sparse
 from tools.benchmarks.column_shares import load_shares, selection_with_shares, share
@@ -47,7 +47,7 @@ def converted(engine: str) -> nn.Module:
     mask = torch.zeros(NEURONS, INPUTS, dtype=torch.bool)
     mask[:, 5] = mask[3, 9] = True
     selection = Selection({'0.weight': Entries.from_mask(mask, (NEURONS, INPUTS))})
-    return make_sparse(model, selection, engine=engine)
+    return make_sparse(model, selection, engine=engine).model
 
 
 def test_a_linear_layer_costs_what_it_does_by_hand() -> None:
@@ -109,7 +109,7 @@ def test_drawn_selections_touch_the_measured_share_of_columns() -> None:
 
 def test_a_vit_gets_vit_tinys_shares_layer_by_layer() -> None:
     model = SUBJECTS['vit_b16'].build(224)
-    selection = selection_with_shares(backbone_weights(model), load_shares(1), k=1)
+    selection = selection_with_shares(describe(model).backbone_weights(model), load_shares(1), k=1)
     assert sum(entries.num for entries in selection.values()) == 83_712
     for name, measured in load_shares(1).items():
         assert share(selection[name]) == pytest.approx(measured, abs=0.001), name

@@ -16,14 +16,16 @@ from torch import Tensor
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from gps_seg.files import write_content
-from gps_seg.methods.parts import backbone_weights
+from gps_seg.methods import describe
 from gps_seg.selection import (
+    Budget,
     Entries,
     Scores,
     SelectableWeight,
     Selection,
+    SupconGradient,
     neuron,
-    supcon_gradient,
+    score,
 )
 from tools.benchmarks.real_images import (
     Batch,
@@ -53,7 +55,7 @@ def vit_tiny_scores() -> Scores:
         return model.forward_head(features, pre_logits=True), batch[1]  # type: ignore[operator]
 
     batches = contrastive_batches(NUM_IMAGES, size=BATCH)
-    return supcon_gradient(model, backbone_weights(model), batches, embed)
+    return score(model, SupconGradient(describe(model).backbone_weights(model), embed), batches)
 
 
 def share(entries: Entries) -> float:
@@ -121,7 +123,9 @@ def main() -> int:
     """Measure the shares and write them."""
     scores = vit_tiny_scores()
     shares = {
-        str(k): {name: round(share(entries), 4) for name, entries in neuron(scores, k=k).items()}
+        str(k): {
+            name: round(share(entries), 4) for name, entries in neuron(scores, Budget(k=k)).items()
+        }
         for k in KS
     }
     about = {

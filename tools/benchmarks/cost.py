@@ -3,7 +3,8 @@
     python tools/benchmarks/cost.py --models vit_b16 --methods full,bias,gps,lora --json cost.json
 
 Operations and bytes are counted; times are medians of steps interleaved in one process, and only
-their ratio to full fine-tuning means something on another machine. Methods: full, linear, bias,
+their ratio to full fine-tuning means something on another machine. watch: the part of a step that
+keeps compact values and weights at one truth. Methods: full, linear, bias,
 gps (K = 1), gps_k4, gps_k10, gps_dense (as published: dense gradients and a mask), lora; with the
 extra `[peers]` also PEFT's peft_lora, shira and supertuning. `--selection` measures
 what choosing the entries costs instead (also: selection_cost.py, 32 images by default).
@@ -28,8 +29,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from gps_seg.cli.errors import one_line_errors
 from gps_seg.files import write_content
-from gps_seg.methods.parts import backbone_weights
-from gps_seg.selection import Selection, neuron
+from gps_seg.methods import describe
+from gps_seg.selection import Budget, Selection, neuron
 from tools.benchmarks import selection_cost
 from tools.benchmarks.column_shares import (
     load_shares,
@@ -40,6 +41,7 @@ from tools.benchmarks.machine import machine
 from tools.benchmarks.meters import MIB, TrainingStep, count, time_interleaved
 from tools.benchmarks.real_images import has_real_data, pretrained_vit_tiny
 from tools.benchmarks.subjects import SEED, SUBJECTS, Subject, subject_of
+from tools.benchmarks.watch import watch_seconds
 from tools.benchmarks.ways import Way, way
 
 DEFAULT_METHODS = 'full,linear,bias,gps,gps_k4,gps_k10,gps_dense,lora'
@@ -55,8 +57,8 @@ class Selections:
 
     def __call__(self, model: nn.Module, k: int) -> Selection:
         if self._scores is not None:
-            return neuron(self._scores, k=k)
-        return selection_with_shares(backbone_weights(model), load_shares(k), k=k)
+            return neuron(self._scores, Budget(k=k))
+        return selection_with_shares(describe(model).backbone_weights(model), load_shares(k), k=k)
 
 
 def measure(name: str, methods: Sequence[str], options: argparse.Namespace) -> list[dict[str, Any]]:
@@ -95,6 +97,10 @@ def measure(name: str, methods: Sequence[str], options: argparse.Namespace) -> l
             full = seconds.pop('step_ratio')
             row['step_ratio_to_full'] = round(full, 4)
             row |= {key: round(value, 5) for key, value in seconds.items()}
+            watch = watch_seconds(
+                ways[row['method']].model, rounds=max(options.rounds, 5), device=device
+            )
+            row['watch_percent'] = round(100 * watch / seconds['step_s'], 3)
     return rows
 
 
@@ -120,6 +126,7 @@ def show(rows: list[dict[str, Any]], console: Console) -> None:
         'backward_s': 'backward s',
         'update_s': 'update s',
         'step_ratio_to_full': 'step\n/ full',
+        'watch_percent': 'watch\n% of step',
     }
     shown = {key: title for key, title in columns.items() if key in rows[0]}
     for key, title in shown.items():

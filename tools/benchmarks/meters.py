@@ -207,25 +207,26 @@ def time_calls(
     taken: dict[str, list[float]] = {name: [] for name in calls}
     for round_ in range(rounds + 1):
         for name, call in calls.items():
-            start = _now(device)
+            start = now(device)
             call()
             if round_:  # the first round warms up
-                taken[name].append(_now(device) - start)
+                taken[name].append(now(device) - start)
     return {name: statistics.median(seconds) for name, seconds in taken.items()}
 
 
 def _time_once(step: TrainingStep, device: str) -> tuple[float, float, float]:
-    marks = [_now(device)]
+    marks = [now(device)]
     loss = step.forward()
-    marks.append(_now(device))
+    marks.append(now(device))
     loss.backward()
-    marks.append(_now(device))
+    marks.append(now(device))
     step.update()
-    marks.append(_now(device))
+    marks.append(now(device))
     return marks[1] - marks[0], marks[2] - marks[1], marks[3] - marks[2]
 
 
-def _now(device: str) -> float:
+def now(device: str) -> float:
+    """Seconds, after all work of a GPU."""
     if device == 'cuda':
         torch.cuda.synchronize()
     return time.perf_counter()

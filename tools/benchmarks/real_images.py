@@ -29,14 +29,14 @@ def pretrained_vit_tiny() -> nn.Module:
     """ViT-Tiny/16 with its ImageNet weights and without a head."""
     model = timm.create_model('vit_tiny_patch16_224')
     model.load_state_dict(load_file(data_path(WEIGHTS['vit_tiny'])))
-    model.head_modules = ('head',)
     return model
 
 
 def contrastive_batches(num_images: int, *, size: int, seed: int = 0) -> Iterator[list[Batch]]:
     """Contrastive batches of `size` images in two views each, as one micro-batch.
 
-    Views as published (GPS, reference code): crop 0.08 to 1, flip, colour jitter, grey.
+    Views are timm's: crop 0.08 to 1, flip, colour jitter .4 without hue, grey p .2. The published
+    ones (arXiv:2312.10136) differ in the jitter: .4 with hue .1, at p .8.
     Yields [(images (2 * size, 3, 224, 224), labels (2 * size,))].
     """
     root = data_path(FLOWERS)

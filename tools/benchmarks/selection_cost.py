@@ -24,8 +24,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from gps_seg.cli.errors import one_line_errors
 from gps_seg.files import write_content
-from gps_seg.methods.parts import backbone_weights
-from gps_seg.selection import CRITERIA, OF_LOSS, Scores
+from gps_seg.methods import describe
+from gps_seg.selection import CRITERIA, Scores, score
 from tools.benchmarks.machine import machine
 from tools.benchmarks.meters import MIB, peak_bytes, time_calls
 from tools.benchmarks.real_images import (
@@ -36,14 +36,13 @@ from tools.benchmarks.real_images import (
 )
 from tools.benchmarks.subjects import SUBJECTS
 
-DATA_FREE = ('magnitude', 'random')
 CHUNKS = 4
 STEP = 'forward + backward'
 
 
 def passes(model: Any, batch: Batch) -> dict[str, Callable[[], Any]]:
     """By name: a training step's two passes, and each criterion over the same images."""
-    weights = backbone_weights(model)
+    weights = describe(model).backbone_weights(model)
 
     def embed(micro_batch: Batch) -> tuple[Tensor, Tensor]:
         features = model.forward_features(micro_batch[0])
@@ -57,11 +56,9 @@ def passes(model: Any, batch: Batch) -> dict[str, Callable[[], Any]]:
         model.zero_grad(set_to_none=True)
 
     def run(name: str, micro_batches: list[Batch]) -> Callable[[], Scores]:
-        criterion: Callable[..., Scores] = CRITERIA[name]
-        if name in DATA_FREE:
-            return lambda: criterion(weights)
-        look = loss if name in OF_LOSS else embed
-        return lambda: criterion(model, weights, [micro_batches], look)
+        criterion: Any = CRITERIA[name]
+        look = {'nothing': None, 'embed': embed, 'loss': loss}[criterion.needs]
+        return lambda: score(model, criterion(weights, look), [micro_batches])
 
     chunks = list(zip(batch[0].chunk(CHUNKS), batch[1].chunk(CHUNKS), strict=True))
     calls: dict[str, Callable[[], Any]] = {STEP: step}

@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from gps_seg import describe
+
 SEED = 0
 
 
@@ -38,9 +40,7 @@ def _classifier(name: str) -> Callable[[int], nn.Module]:
         # Transformers are told their input size; convolutions take any.
         fixed = timm.get_pretrained_cfg(name).fixed_input_size
         options = {'img_size': size} if fixed else {}
-        model = timm.create_model(name, num_classes=1000, **options)
-        model.head_modules = (model.default_cfg['classifier'],)
-        return model
+        return timm.create_model(name, num_classes=1000, **options)
 
     return build
 
@@ -80,7 +80,7 @@ def subject_of(name: str) -> Subject:
 
 def block_linears(model: nn.Module) -> list[str]:
     """The linear layers of the backbone: what adapters are put on."""
-    outside = (*getattr(model, 'head_modules', ()), 'prompt_encoder')
+    outside = (*describe(model).head, 'prompt_encoder')
     return [
         path
         for path, module in model.named_modules()

@@ -15,8 +15,8 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from gps_seg.delta import Delta
-from gps_seg.methods.parts import backbone_weights
-from gps_seg.selection import neuron, random
+from gps_seg.methods import describe
+from gps_seg.selection import Budget, Random, neuron
 from tools.benchmarks.subjects import SUBJECTS
 
 ROUNDS = 51
@@ -25,7 +25,7 @@ ROUNDS = 51
 def measure(dtype: torch.dtype) -> str:
     """One line about one precision."""
     base = SUBJECTS['vit_b16'].build(224).to(dtype)
-    selection = neuron(random(backbone_weights(base)), k=1)
+    selection = neuron(Random(describe(base).backbone_weights(base)).scores(), Budget(k=1))
     tuned = {name: tensor.clone() for name, tensor in base.state_dict().items()}
     for name, entries in selection.items():
         tuned[name].view(-1)[entries.storage_index()] += 1

@@ -11,11 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Adam
 
-from gps_seg.delta import Delta
-from gps_seg.methods import build_method
-from gps_seg.methods.parts import backbone_weights, head_names
-from gps_seg.selection import Selection
-from gps_seg.sparse import trainable_summary, whole_names
+from gps_seg import Plan, Selection, describe, tune
+from gps_seg import select as select_plan
+from gps_seg.tuning.base import base_fingerprint
 from tools.benchmarks.subjects import block_linears
 
 LORA_RANK = 8
@@ -44,40 +42,47 @@ def _of_tensors(tensors: Mapping[str, Tensor]) -> int:
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
 
 
-def _ours(model: nn.Module, method: dict[str, Any], selection: Selection) -> Way:
-    build_method(method).convert(model, selection)
+def _ours(model: nn.Module, plan: Plan, method: str, **settings: Any) -> Way:
+    tuning = tune(model, plan=plan, method=method, **settings)
 
     def delta_bytes() -> int:
-        delta = Delta.of(model.state_dict(), selection, whole_names(model), base='0' * 64)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / 'delta.safetensors'
-            delta.save(path)
+            tuning.delta().save(path)
             return path.stat().st_size
 
-    return Way(model, _adam(model), trainable_summary(model).trainable, delta_bytes)
+    return Way(
+        model,
+        Adam(tuning.parameters(), lr=LEARNING_RATE),
+        tuning.summary().trainable,
+        delta_bytes,
+    )
+
+
+def _plan(model: nn.Module, selection: Selection) -> Plan:
+    base = base_fingerprint(model, describe(model).fresh)
+    return Plan(selection.described(base=base))
 
 
 def gps(model: nn.Module, select: Select, *, k: int) -> Way:
     """This project's GPS."""
-    return _ours(model, {'type': 'GPS', 'k': k}, select(model, k))
+    return _ours(model, _plan(model, select(model, k)), 'gps', k=k)
 
 
 def whole(model: nn.Module, method: str) -> Way:
     """Full fine-tuning, the head alone, or the biases and the head."""
-    return _ours(model, {'type': method}, Selection({}))
+    return _ours(model, _plan(model, Selection({})), method)
 
 
 def gps_dense(model: nn.Module, select: Select, *, k: int) -> Way:
     """GPS as published: dense gradients, multiplied by a mask, and Adam's state for every entry."""
     selection = select(model, k)
-    trained = _ours(model, {'type': 'GPS', 'k': k}, selection)
-    names = whole_names(model)
-    from gps_seg.sparse import restore
-
-    restore(model)
+    tuning = tune(model, plan=_plan(model, selection), method='gps', k=k)
+    trained, num_trained = set(tuning.named_parameters()), tuning.summary().trainable
+    tuning.remove()
     masks = {}
     for name, parameter in model.named_parameters():
-        parameter.requires_grad_(name in names or name in selection)
+        parameter.requires_grad_(name in trained)
         if name in selection:
             entries = selection[name]
             mask = torch.zeros(parameter.numel(), dtype=torch.bool)
@@ -91,42 +96,14 @@ def gps_dense(model: nn.Module, select: Select, *, k: int) -> Way:
 
     optimizer = _adam(model)
     optimizer.register_step_pre_hook(mask_gradients)
-    return Way(model, optimizer, trained.trainable, lambda: _of_tensors(model.state_dict()))
-
-
-class LowRank(nn.Module):
-    """LoRA (Hu et al., arXiv:2106.09685) around a linear layer, for use without PEFT."""
-
-    def __init__(self, base: nn.Linear, rank: int) -> None:
-        super().__init__()
-        self.base = base
-        self.down = nn.Linear(base.in_features, rank, bias=False)
-        self.up = nn.Linear(rank, base.out_features, bias=False)
-        nn.init.zeros_(self.up.weight)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.base(x) + self.up(self.down(x))
+    return Way(model, optimizer, num_trained, lambda: _of_tensors(model.state_dict()))
 
 
 def lora(model: nn.Module) -> Way:
-    """LoRA of rank 8 on every linear layer of the backbone, and the head."""
-    heads = head_names(model)
-    for name, parameter in model.named_parameters():
-        parameter.requires_grad_(name in heads)
-    for path in block_linears(model):
-        room, _, name = path.rpartition('.')
-        setattr(
-            model.get_submodule(room),
-            name,
-            LowRank(model.get_submodule(path), LORA_RANK),  # type: ignore[arg-type]
-        )
-    return _stored_whole(model)
-
-
-def _stored_whole(model: nn.Module) -> Way:
-    trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
-    num = sum(parameter.numel() for parameter in trained.values())
-    return Way(model, _adam(model), num, lambda: _of_tensors(trained))
+    """This project's LoRA of rank 8 on every linear layer of the backbone, and the head."""
+    targets = block_linears(model)
+    plan = select_plan(model, method='lora', rank=LORA_RANK, targets=targets, slices='qkv')
+    return _ours(model, plan, 'lora', rank=LORA_RANK, targets=targets, slices='qkv')
 
 
 def _peft(model: nn.Module, config: Any) -> Way:
@@ -136,7 +113,7 @@ def _peft(model: nn.Module, config: Any) -> Way:
         raise ImportError(
             "this row needs PEFT; install the extra: pip install -e '.[mm,peers]'"
         ) from error
-    heads = head_names(model)
+    heads = describe(model).head_names(model)
     tuned = get_peft_model(model, config(block_linears(model)))
     for name, parameter in tuned.named_parameters():
         if name.removeprefix('base_model.model.') in heads:
@@ -205,13 +182,13 @@ def way(name: str) -> Callable[[nn.Module, Select], Way]:
 
 
 OTHER_WAYS: dict[str, Callable[[nn.Module], Way]] = {
-    'full': lambda model: whole(model, 'Full'),
-    'linear': lambda model: whole(model, 'Linear'),
-    'bias': lambda model: whole(model, 'Bias'),
+    'full': lambda model: whole(model, 'full'),
+    'linear': lambda model: whole(model, 'linear'),
+    'bias': lambda model: whole(model, 'bias'),
     'lora': lora,
     'peft_lora': peft_lora,
     'shira': shira,
     'supertuning': supertuning,
 }
 PEERS = ('peft_lora', 'shira', 'supertuning')
-__all__ = ['OTHER_WAYS', 'PEERS', 'Select', 'Way', 'backbone_weights', 'way']
+__all__ = ['OTHER_WAYS', 'PEERS', 'Select', 'Way', 'way']

@@ -14,7 +14,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from gps_seg.cli.errors import one_line_errors
-from gps_seg.selection import GRANULARITIES
+from gps_seg.selection import Budget, choose
 from gps_seg.selection.statistics import counts_by_block, top_blocks_share
 from gps_seg.visualization import blocks_figure, save_figure
 from tools.benchmarks.column_shares import NUM_IMAGES, vit_tiny_scores
@@ -33,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument('--k', type=int, default=1, help='entries per neuron (default: 1)')
     options = parser.parse_args(argv)
     scores = vit_tiny_scores()
-    plans = {name: GRANULARITIES[name](scores, k=options.k) for name in COMPARED}
+    plans = {name: choose(scores, name, Budget(k=options.k)) for name in COMPARED}
     for name, plan in plans.items():
         num = sum(entries.num for entries in plan.values())
         share = 100 * top_blocks_share(plan)
