@@ -19,7 +19,7 @@ from gps_seg.delta.fingerprint import fingerprint, short
 from gps_seg.delta.memory import with_tied
 from gps_seg.delta.storage import Stored, as_stored, read_delta, write_delta
 from gps_seg.delta.swapping import KIND, swap_into
-from gps_seg.delta.tensors import is_below
+from gps_seg.delta.tensors import under
 from gps_seg.selection.selection import Selection
 
 
@@ -74,7 +74,7 @@ class Delta(Stored):
         """
         selection = selection or Selection({})
         added = plain_specs(added or {})
-        fresh = {*fresh, *(n for n in tuned.keys() - base.keys() if is_below(n, added))}
+        fresh = {*fresh, *(n for n in tuned.keys() - base.keys() if under(n, added))}
         check_same_layout(base, tuned, fresh)
         check_entries(selection, tuned)
         for name in selection.keys() & base.keys():
@@ -127,7 +127,7 @@ class Delta(Stored):
         Raises ValueError where a name is missing or the selection does not fit.
         """
         added = plain_specs(added or {})
-        bare = [path for path in added if not any(is_below(name, [path]) for name in fresh)]
+        bare = [path for path in added if not any(under(name, [path]) for name in fresh)]
         if bare:
             raise ValueError(
                 f'no fresh tensor lies below {bare[0]!r}, to which a module was added; name the '

@@ -19,7 +19,7 @@ from gps_seg.delta.bits import copy_of, put_bits, same_bits, take_bits
 from gps_seg.delta.difference import check_dtype, check_entries, check_fits
 from gps_seg.delta.fingerprint import fingerprint, short
 from gps_seg.delta.memory import check_writable
-from gps_seg.delta.tensors import all_tensors, is_below, named_tensors
+from gps_seg.delta.tensors import all_tensors, named_tensors, under
 from gps_seg.sparse import agree, read_back
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def _check_fits(
 ) -> frozenset[str]:
     """Raise ValueError unless the target has a place for everything. Returns names to add."""
     is_model = isinstance(target, nn.Module)
-    if is_model and any(not is_below(name, delta.detached) for name in delta.absent):
+    if is_model and any(not under(name, delta.detached) for name in delta.absent):
         raise ValueError('this undo removes tensors, which works on a state dict, not a model')
     missing = [n for n in (*delta.values, *delta.whole, *delta.absent) if n not in state]
     lacking = [name for name in missing if is_model or name not in delta.fresh]
@@ -183,7 +183,7 @@ def _replaced_by(delta: Delta, state: Mapping[str, Tensor], gone: frozenset[str]
         absent=gone,
         added=delta.detached,
         stored=None,
-        detached=delta.added if any(is_below(name, delta.added) for name in gone) else {},
+        detached=delta.added if any(under(name, delta.added) for name in gone) else {},
     )
     undo._places.update(delta._places)
     return undo

@@ -42,6 +42,12 @@ def all_tensors(model: nn.Module) -> dict[str, Tensor]:
     return tensors
 
 
-def is_below(name: str, paths: Iterable[str]) -> bool:
-    """Whether a tensor of this name lies in one of the modules at the paths."""
-    return any(not path or name.startswith(f'{path}.') for path in paths)
+def under(name: str, paths: Iterable[str]) -> bool:
+    """Whether a dotted name is, or lies below, one of the paths; '' is above everything.
+
+    >>> under('blocks.1.attn', ['blocks.1'])
+    True
+    >>> under('blocks.10.attn', ['blocks.1'])
+    False
+    """
+    return any(not path or name == path or name.startswith(f'{path}.') for path in paths)

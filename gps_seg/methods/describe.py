@@ -6,8 +6,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from gps_seg.delta.tensors import under
 from gps_seg.methods.blocks import find_blocks
-from gps_seg.methods.parts import ModelParts, under
+from gps_seg.methods.parts import ModelParts
 from gps_seg.methods.stock_models import STOCK_MODELS
 
 PairEmbed = Callable[[Any, Any], tuple[Tensor, Tensor]]

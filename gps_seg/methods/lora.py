@@ -11,8 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gps_seg.delta.added import added_module
+from gps_seg.delta.tensors import under
 from gps_seg.methods.method import Applied, TrainingData, train
-from gps_seg.methods.parts import ModelParts, joined, part_names, under
+from gps_seg.methods.parts import ModelParts, joined, part_names
 from gps_seg.methods.plan import Plan
 from gps_seg.selection import Selection
 

@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
+from gps_seg.delta.tensors import under
 from gps_seg.selection import SelectableWeight, selectable_weights
 
 NORMS = (_NormBase, nn.LayerNorm, nn.GroupNorm, nn.LocalResponseNorm, nn.RMSNorm)
@@ -58,17 +59,6 @@ class ModelParts:
         """The weights of the backbone that entries can be selected from."""
         names = self.backbone_names(model)
         return [weight for weight in selectable_weights(model) if weight.name in names]
-
-
-def under(name: str, paths: Sequence[str]) -> bool:
-    """Whether a dotted name is, or lies below, one of the paths; '' is above everything.
-
-    >>> under('blocks.1.attn', ['blocks.1'])
-    True
-    >>> under('blocks.10.attn', ['blocks.1'])
-    False
-    """
-    return any(not path or name == path or name.startswith(f'{path}.') for path in paths)
 
 
 def biases(model: nn.Module, parts: ModelParts) -> set[str]:

@@ -7,8 +7,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from gps_seg.delta.tensors import under
 from gps_seg.methods.method import Applied, Parameters, TrainingData, train
-from gps_seg.methods.parts import USUAL_PARTS, ModelParts, part_names, under
+from gps_seg.methods.parts import USUAL_PARTS, ModelParts, part_names
 from gps_seg.methods.plan import Plan
 from gps_seg.methods.pull import pull_to_start
 from gps_seg.methods.where import Where, known_blocks

@@ -61,7 +61,7 @@ def start(
         decided = make(base)
         seconds = time.monotonic() - begin
     check_method(decided, method)
-    tuning = Tuning(model, method, parts, decided, engine=engine, seconds=seconds)
+    tuning = Tuning(model, method, parts, decided, base=base, engine=engine, seconds=seconds)
     if resume is not None:
         try:
             tuning.load_state_dict(resume)

@@ -54,6 +54,7 @@ class Tuning:
         parts: ModelParts,
         plan: Plan,
         *,
+        base: str | None = None,
         engine: str = 'auto',
         seconds: float = 0.0,
     ) -> None:
@@ -63,7 +64,8 @@ class Tuning:
         self.plan = plan
         self.seconds = seconds
         refuse_tuned(model)
-        fingerprint = base_fingerprint(model, parts.fresh)
+        # Whoever has hashed the base for the plan already hands the fingerprint on.
+        fingerprint = base or base_fingerprint(model, parts.fresh)
         stock_names = tensors_of(model).keys()
         self._applied = method.apply(model, parts, plan)
         if not self._applied.parameters():

@@ -98,3 +98,14 @@ def assert_same_state(first: Any, second: Any) -> None:
             assert_same_state(one, other)
     else:
         assert first == second
+
+
+def assert_same_end(straight: gps_seg.Tuning, resumed: gps_seg.Tuning) -> None:
+    """Two trainings ended alike, bit for bit, and moved something; the first comes back undone."""
+    assert_same_state(straight.state_dict(), resumed.state_dict())
+    one, other = straight.delta(), resumed.delta()
+    assert_same_state(dict(one.values), dict(other.values))
+    assert_same_state(dict(one.whole), dict(other.whole))
+    base = pretrained().state_dict()
+    assert any(not torch.equal(t, base[n]) for n, t in straight.model.state_dict().items())
+    assert_same_state(dict(straight.undo().state_dict()), dict(base))
