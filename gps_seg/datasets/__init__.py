@@ -1,10 +1,11 @@
 """Data sets of images and masks; importing this registers them and their transforms."""
 
 from gps_seg.datasets.augment import Augment
+from gps_seg.datasets.border_class import AddBorderClass, BorderedMaskFolder, black_border
 from gps_seg.datasets.box_prompt import BoxPrompt
 from gps_seg.datasets.mask_folder import MaskFolderDataset
 from gps_seg.datasets.mask_transforms import LoadMask
-from gps_seg.datasets.reading import LoadImage
+from gps_seg.datasets.reading import LoadImage, read_image
 from gps_seg.datasets.resize import SquashResize
 from gps_seg.datasets.sampler import EpochSampler
 from gps_seg.datasets.seeded import DrawSampler, SeededDataset, with_draws
@@ -12,7 +13,9 @@ from gps_seg.datasets.specs import MASK_FOLDERS, MaskFolder
 
 __all__ = [
     'MASK_FOLDERS',
+    'AddBorderClass',
     'Augment',
+    'BorderedMaskFolder',
     'BoxPrompt',
     'DrawSampler',
     'EpochSampler',
@@ -22,5 +25,7 @@ __all__ = [
     'MaskFolderDataset',
     'SeededDataset',
     'SquashResize',
+    'black_border',
+    'read_image',
     'with_draws',
 ]

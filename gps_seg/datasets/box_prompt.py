@@ -7,14 +7,17 @@ from mmcv.transforms import BaseTransform
 from mmseg.registry import TRANSFORMS
 
 from gps_seg.datasets.draws import next_generator
+from gps_seg.datasets.label_maps import IGNORED
 
 
 def foreground_box(mask: np.ndarray) -> np.ndarray:
     """The first and last foreground pixel of a mask, (H, W), as float64 (x0, y0, x1, y1).
 
-    An empty mask gives the box of the whole image.
+    Every class but 0 is foreground, ignored pixels are not. An empty mask gives the box of the
+    whole image.
     """
-    columns, rows = np.flatnonzero(mask.any(axis=0)), np.flatnonzero(mask.any(axis=1))
+    shown = (mask != 0) & (mask != IGNORED)
+    columns, rows = np.flatnonzero(shown.any(axis=0)), np.flatnonzero(shown.any(axis=1))
     if not len(columns):
         columns, rows = np.arange(mask.shape[1]), np.arange(mask.shape[0])
     return np.array([columns[0], rows[0], columns[-1], rows[-1]], dtype=np.float64)

@@ -1,15 +1,29 @@
-"""Image files of any depth and colour, as the pipeline wants them."""
+"""Image files of any kind, as the pipeline wants them: the one reader of images."""
 
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from mmcv.transforms import BaseTransform
 from mmseg.registry import TRANSFORMS
 
-JPEG_START, JPEG_SCAN, JPEG_END = b'\xff\xd8', b'\xff\xda', b'\xff\xd9'
-PNG_START, PNG_END = b'\x89PNG', b'IEND'
+from gps_seg.datasets.decoding import (
+    JPEG_END,
+    JPEG_SCAN,
+    JPEG_START,
+    PNG_END,
+    PNG_START,
+    as_image,
+    count_slices,
+    count_tiff_pages,
+    decode_colours,
+    decode_picture,
+    is_nifti,
+    jpeg_channels,
+    kind_of,
+    report,
+    to_uint8,
+)
 
 
 def read_file(path: str | Path) -> bytes:
@@ -20,6 +34,8 @@ def read_file(path: str | Path) -> bytes:
     """
     path = Path(path)
     if not path.is_file():
+        if path.is_symlink():
+            raise FileNotFoundError(f'no file {path}: it links to {path.readlink()}, which is gone')
         raise FileNotFoundError(f'no file {path}')
     content = path.read_bytes()
     cut_jpeg = content.startswith(JPEG_START) and (
@@ -31,52 +47,59 @@ def read_file(path: str | Path) -> bytes:
     return content
 
 
-def decode(content: bytes, flags: int, path: str | Path) -> np.ndarray:
-    """Decode an image file's bytes with OpenCV. Raises ValueError where it is not an image."""
-    try:
-        pixels = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
-    except cv2.error:
-        pixels = None
-    if pixels is None:
-        raise ValueError(
-            f'{path} cannot be read as an image; it is damaged or of an unknown format: '
-            'fetch or convert it again'
-        )
-    return pixels
+def read_image(path: str | Path, page: int | None = None) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Read an image file of any kind. Returns it, and what its decoder warned of.
 
+    The image is (H, W, 3) uint8, blue first, turned as its EXIF tag says. Grey gets three equal
+    channels, a palette gives its colours, alpha is dropped; deeper values are scaled to 8 bits by
+    the image's own range. page: of a file of several, from 0 on.
 
-def to_uint8(pixels: np.ndarray) -> np.ndarray:
-    """Bring deeper pixels to 8 bits: their smallest value becomes 0, their largest 255.
-
-    The range is the image's own, since 16-bit files hold 10, 12 or 16 bits alike; 8-bit images stay
-    as they are, and an image of one deeper value becomes black.
+    Raises FileNotFoundError, or ValueError that names the file and the next step.
     """
-    if pixels.dtype == np.uint8:
-        return pixels
-    values = pixels.astype(np.float64)
-    low, high = values.min(), values.max()
-    if not np.isfinite([low, high]).all():
-        raise ValueError('it holds values that are not finite')
-    return np.rint((values - low) * (255 / ((high - low) or 1))).astype(np.uint8)
+    content = read_file(path)
+    kind = kind_of(content, path)
+    if kind == 'png' or (kind == 'jpeg' and jpeg_channels(content) != 4):
+        colours, notes = decode_colours(content, path)
+    else:
+        picture = decode_picture(content, path, page)
+        colours, notes = None, picture.notes
+    try:
+        return (as_image(picture) if colours is None else to_uint8(colours)), notes
+    except ValueError as error:
+        raise ValueError(f'{path}: {error}; convert it to 8 or 16 bits') from error
+
+
+def count_pages(path: str | Path) -> int:
+    """The number of pages of a TIFF or slices of a NIfTI file; 1 for others, whatever they hold."""
+    if is_nifti(path):
+        return count_slices(path)
+    with Path(path).open('rb') as file:
+        start = file.read(132)
+    return count_tiff_pages(path) if kind_of(start, path) == 'tiff' else 1
 
 
 @TRANSFORMS.register_module()
 class LoadImage(BaseTransform):
-    """Read `img_path` into `img`: (H, W, 3) uint8, blue first, turned as its EXIF tag says.
+    """Read `img_path` into `img`: (H, W, 3) uint8, blue first, as `read_image` gives it.
 
-    Grey images get three equal channels, alpha is dropped, deeper images are scaled to 8 bits by
-    their own range. Sets `img_shape` and `ori_shape` = (H, W). Raises FileNotFoundError or
-    ValueError, naming the file, where it is missing, cut off or not an image.
+    Sets `img_shape` and `ori_shape` = (H, W). What the decoder warns of is said once for each file
+    (damaged bytes of a JPEG, odd tags of a TIFF). page: of files of several pages, also that of the
+    sample (`results['page']`). strict: a decoder's warning is an error.
+
+    Raises FileNotFoundError or ValueError, naming the file, where it is missing, cut off or not an
+    image.
     """
+
+    def __init__(self, page: int | None = None, strict: bool = False) -> None:
+        self.page, self.strict = page, strict
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Read the image of one sample."""
         path = results['img_path']
-        pixels = decode(read_file(path), cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH, path)
-        try:
-            image = to_uint8(pixels)
-        except ValueError as error:
-            raise ValueError(f'{path}: {error}; convert it to 8 or 16 bits') from error
+        page = results.get('page') if self.page is None else self.page
+        image, notes = read_image(path, page)
+        if notes:
+            report(path, notes, strict=self.strict)
         results['img'] = image
         results['img_shape'] = results['ori_shape'] = image.shape[:2]
         return results

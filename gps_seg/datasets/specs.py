@@ -1,25 +1,41 @@
 """The mask-folder data sets the project knows, as plain data."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from gps_seg.shipped import shipped_folder
 
 
 @dataclass(frozen=True)
 class MaskFolder:
-    """Where a folder of images and binary masks lies, and what its two classes are.
+    """Where a folder of images and masks lies, and what its masks mean.
 
-    `root` is resolved against the data root; `images` and `masks` are glob patterns below it whose
-    file names have one `*`, and a pair is two files where that star stands for the same text.
-    `splits` names the folder of committed lists, `download` what `gps-seg download` calls it.
+    root: resolved against the data root. images, masks: folders, with all that is below them, or
+        glob patterns whose file names have one `*`; a pair is two files where that star stands for
+        the same text. masks may also be a COCO file (`annotations.json`).
+    classes: names of the values 0, 1, ..., or names and their ids or colours; see `make_labels`,
+        which also takes palette, ignore, threshold and foreground. palette: also the colours of
+        drawings; made where it is not given.
+    page: of files of several pages, or 'all', which makes each page an image of its own.
+    lists: folder of `train.txt`, `val.txt` and `test.txt`; without it those in `root`, and without
+        these a split by `seed`, in which images stay together for which `group` gives one text.
+    splits: the folder of committed lists. download: what `gps-seg download` calls it.
     """
 
-    root: str
+    root: str = ''
     images: str = 'images/*'
     masks: str = 'masks/*'
-    classes: tuple[str, ...] = ('background', 'foreground')
-    palette: tuple[tuple[int, int, int], ...] = ((0, 0, 0), (255, 255, 255))
+    classes: tuple[str, ...] | Mapping[str, Any] | None = None
+    palette: tuple[tuple[int, int, int], ...] | None = None
+    ignore: Any = None
+    threshold: float | None = None
+    foreground: Any = None
+    page: int | str | None = None
+    lists: str | None = None
+    group: str | None = None
+    seed: int = 0
     splits: str | None = None
     download: str | None = None
 

@@ -172,6 +172,7 @@ def test_a_dataset_survives_pickling_for_spawned_workers(make_folder: Maker) -> 
 @pytest.mark.parametrize('spec', MASK_FOLDERS)
 def test_every_spec_has_two_classes_their_colours_and_disjoint_lists(spec: str) -> None:
     folder = MASK_FOLDERS[spec]
+    assert isinstance(folder.classes, tuple) and folder.palette is not None
     assert len(folder.classes) == len(folder.palette) == 2
     assert folder.splits
     parts = [

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from gps_seg.datasets import LoadMask
-from gps_seg.datasets.mask_transforms import cluster_threshold
+from gps_seg.datasets.clusters import cluster_threshold
 
 SHAPE = (48, 64)
 RED = np.array([0, 0, 255], np.uint8)
