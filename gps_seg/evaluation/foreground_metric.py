@@ -31,14 +31,12 @@ class _Image:
     ignored: int
 
 
-@METRICS.register_module()
-class ForegroundMetric(BaseMetric):
-    """Dice and IoU of the foreground, in percent, at the size of the ground truth.
+class ConfusionMetric(BaseMetric):
+    """What the metrics share: one confusion matrix an image, each image counted once on all ranks.
 
-    Gives exactly `mDice`, `mIoU`, `pooled_Dice`, `pooled_IoU`, `classes_mDice` and `classes_mIoU`,
-    unrounded, as `foreground_scores` defines them. ignore_index: pixels of this value in the
-    ground truth are not counted. out: a CSV file to which the Dice and IoU of each image go, the
-    worst first. collect_device, collect_dir, prefix: as in every metric of MMEngine.
+    out: a CSV file to which the scores of each image go, the worst first. ignore_index: pixels of
+    this value in the ground truth are not counted. collect_device, collect_dir, prefix: as in every
+    metric of MMEngine. `scores` says what is made of the counts.
 
     Raises ValueError where a prediction is not of the ground truth's size, where a value is no
     class, and where the whole foreground is hidden behind `ignore_index`.
@@ -61,7 +59,7 @@ class ForegroundMetric(BaseMetric):
 
     def process(self, data_batch: Any, data_samples: Sequence[dict[str, Any]]) -> None:
         """Count a batch. data_samples: dicts with `pred_sem_seg`, `gt_sem_seg`, `img_path`."""
-        num_classes = self._num_classes()
+        num_classes = len(self._classes())
         for sample in data_samples:
             path = str(sample.get('img_path', f'image {len(self.results)}'))
             if 'gt_sem_seg' not in sample:
@@ -76,23 +74,26 @@ class ForegroundMetric(BaseMetric):
             self.results.append(_Image(path, counts, truth.numel() - int(counts.sum())))
 
     def compute_metrics(self, results: list[_Image]) -> dict[str, float]:
-        """The six scores of all images; called on the main process alone."""
+        """The scores of all images; called on the main process alone."""
         if not results:
             raise ValueError('no image to score; is the split empty?')
         counts = np.stack([image.counts for image in results])
         self._check_foreground(counts, sum(image.ignored for image in results))
-        if self.out is not None:
-            write_image_scores(self.out, [image.path for image in results], counts)
-        return foreground_scores(counts)
+        return self.scores([image.path for image in results], counts)
 
-    def _num_classes(self) -> int:
-        classes = (self.dataset_meta or {}).get('classes', ())
+    def scores(self, images: Sequence[str], counts: Counts) -> dict[str, float]:
+        """The named scores. images: a path each. counts: (images, classes, classes)."""
+        raise NotImplementedError
+
+    def _classes(self) -> tuple[str, ...]:
+        classes = tuple((self.dataset_meta or {}).get('classes') or ())
         if len(classes) < 2:
             raise ValueError(
-                f'the data set names {len(classes)} classes; ForegroundMetric needs the background '
-                "and at least one more: set classes=('background', 'polyp') on the data set"
+                f'the data set names {len(classes)} classes; {type(self).__name__} needs the '
+                "background and at least one more: set classes=('background', 'polyp') on the data "
+                'set'
             )
-        return len(classes)
+        return classes
 
     def _check_foreground(self, counts: Counts, ignored: int) -> None:
         # Masks of 0 and 255 would hide every object and score 100: empty truth, nothing counted.
@@ -102,6 +103,21 @@ class ForegroundMetric(BaseMetric):
                 f'value {self.ignore_index}; masks of 0 and 255 have to be thresholded to 0 and 1 '
                 'when they are loaded'
             )
+
+
+@METRICS.register_module()
+class ForegroundMetric(ConfusionMetric):
+    """Dice and IoU of the foreground, in percent, at the size of the ground truth.
+
+    Gives exactly `mDice`, `mIoU`, `pooled_Dice`, `pooled_IoU`, `classes_mDice` and `classes_mIoU`,
+    unrounded, as `foreground_scores` defines them. Its options and errors are those of
+    `ConfusionMetric`. For more than two classes, SegmentationMetric names them.
+    """
+
+    def scores(self, images: Sequence[str], counts: Counts) -> dict[str, float]:
+        if self.out is not None:
+            write_image_scores(self.out, images, counts)
+        return foreground_scores(counts)
 
 
 def write_image_scores(path: str | Path, images: Sequence[str], counts: Counts) -> None:

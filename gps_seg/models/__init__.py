@@ -1,16 +1,26 @@
 """Models and losses; importing this registers them with MMSegmentation's registries."""
 
 from gps_seg.models.architectures import ARCHITECTURES, Architecture
-from gps_seg.models.losses import BCESoftIoULoss, MonaiDiceFocalLoss, MonaiDiceLoss
+from gps_seg.models.losses import BCESoftIoULoss
 from gps_seg.models.mmseg import TunableEncoderDecoder
+from gps_seg.models.monai_losses import (
+    MonaiDiceCELoss,
+    MonaiDiceFocalLoss,
+    MonaiDiceLoss,
+    MonaiGeneralizedDiceLoss,
+    MonaiTverskyLoss,
+)
 from gps_seg.models.sam_segmentor import SAMSegmentor
 
 __all__ = [
     'ARCHITECTURES',
     'Architecture',
     'BCESoftIoULoss',
+    'MonaiDiceCELoss',
     'MonaiDiceFocalLoss',
     'MonaiDiceLoss',
+    'MonaiGeneralizedDiceLoss',
+    'MonaiTverskyLoss',
     'SAMSegmentor',
     'TunableEncoderDecoder',
 ]

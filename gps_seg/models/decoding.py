@@ -4,6 +4,8 @@ import torch
 from segment_anything.modeling import MaskDecoder
 from torch import Tensor
 
+from gps_seg.models.class_masks import ClassMasks
+
 
 def decode(
     decoder: MaskDecoder,
@@ -11,25 +13,33 @@ def decode(
     image_positions: Tensor,
     sparse_prompts: Tensor,
     dense_prompts: Tensor,
+    *,
+    classes: ClassMasks | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Decode the single mask (mask token 0) of each image and prompt of a batch.
+    """Decode each image and prompt of a batch: the single mask (token 0), or one for each class.
 
     image_embeddings: (B, C, h, w). image_positions: (1, C, h, w). sparse_prompts: (B, N, C), N may
-    be 0. dense_prompts: (B or 1, C, h, w). Returns low-resolution logits (B, 1, 4h, 4w) and the
-    decoder's final IoU token (B, C), for `predicted_iou`.
+    be 0. dense_prompts: (B or 1, C, h, w). Returns low-resolution logits (B, M, 4h, 4w) with M = 1
+    or the number of `classes`, and the decoder's final IoU token (B, C), for `predicted_iou`.
 
     The decoder's own `forward` takes one image and many prompts; given B images it would decode
-    B x B pairs. Its three multi-mask tokens take part in the attention, as they do there, but only
-    the mask that is used is computed from its token.
+    B x B pairs. Its tokens all take part in the attention, as they do there, but only the masks
+    that are used are computed from their tokens.
     """
-    batch = len(image_embeddings)
-    output_tokens = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight])
-    tokens = torch.cat([output_tokens.expand(batch, -1, -1), sparse_prompts], dim=1)
+    batch = image_embeddings.shape[0]  # len() would be a constant in an exported graph
+    output_tokens = [decoder.iou_token.weight, decoder.mask_tokens.weight]
+    if classes is not None:
+        output_tokens.append(classes.tokens.weight)
+    tokens = torch.cat([torch.cat(output_tokens).expand(batch, -1, -1), sparse_prompts], dim=1)
     queries, keys = decoder.transformer(image_embeddings + dense_prompts, image_positions, tokens)
     features = keys.transpose(1, 2).reshape(image_embeddings.shape)  # B hw C -> B C h w
     upscaled = decoder.output_upscaling(features)
-    weights = decoder.output_hypernetworks_mlps[0](queries[:, 1])
-    logits = weights[:, None] @ upscaled.flatten(2)
+    if classes is None:
+        weights = decoder.output_hypernetworks_mlps[0](queries[:, 1])[:, None]
+    else:
+        of_classes = queries[:, 1 + decoder.num_mask_tokens :][:, : classes.num]
+        weights = classes.mask_weights(of_classes)
+    logits = weights @ upscaled.flatten(2)
     return logits.unflatten(2, upscaled.shape[2:]), queries[:, 0]
 
 

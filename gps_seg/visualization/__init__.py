@@ -1,7 +1,8 @@
 """Pictures: arrays in, images and matplotlib figures out; nothing global, nothing shown."""
 
 from gps_seg.visualization.figures import save_figure, save_image
-from gps_seg.visualization.overlay import overlay_image
+from gps_seg.visualization.overlay import overlay_image, overlay_labels
+from gps_seg.visualization.palette import class_colours
 from gps_seg.visualization.plans import (
     blocks_figure,
     inputs_figure,
@@ -12,9 +13,11 @@ from gps_seg.visualization.sheet import overlay_sheet
 
 __all__ = [
     'blocks_figure',
+    'class_colours',
     'inputs_figure',
     'layers_figure',
     'overlay_image',
+    'overlay_labels',
     'overlay_sheet',
     'save_figure',
     'save_image',

@@ -1,10 +1,13 @@
 """Masks drawn over an image."""
 
+from collections.abc import Sequence
 from typing import TypeAlias
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+from gps_seg.visualization.palette import Colour
 
 Image: TypeAlias = NDArray[np.uint8]
 Mask: TypeAlias = NDArray[np.bool_] | NDArray[np.integer]
@@ -25,13 +28,7 @@ def overlay_image(image: Image, truth: Mask | None = None, prediction: Mask | No
     The prediction is filled in yellow, with the ground truth as a blue line over it; alone, the
     ground truth is filled in blue.
     """
-    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
-        raise ValueError(f'an image of {image.shape} {image.dtype}; expected (H, W, 3) uint8, RGB')
-    for mask in (truth, prediction):
-        if mask is not None and mask.shape != image.shape[:2]:
-            raise ValueError(
-                f'a mask of {mask.shape} over an image of {image.shape[:2]}; resize one of them'
-            )
+    _check(image, truth, prediction)
     width = max(1, round(max(image.shape[:2]) / 320))
     filled = _fill(image, truth, TRUTH) if prediction is None else image
     filled = _fill(filled, prediction, PREDICTION)
@@ -45,14 +42,50 @@ def overlay_image(image: Image, truth: Mask | None = None, prediction: Mask | No
     return drawn
 
 
-def _fill(image: Image, mask: Mask | None, colour: tuple[int, int, int]) -> Image:
+def overlay_labels(
+    image: Image,
+    labels: Mask,
+    colours: Sequence[Colour],
+    *,
+    background: int | None = 0,
+) -> Image:
+    """Draw a map of classes over an image, each filled and outlined in its colour; a new image.
+
+    image: HWC uint8, RGB, in [0, 255]. labels: (H, W), class indices; what is no index of `colours`
+    (255, for pixels of no class) is left clear, and so is `background`, if one is given.
+    """
+    _check(image, labels)
+    present = [label for label in np.unique(labels).tolist() if 0 <= label < len(colours)]
+    shown = [label for label in present if label != background]
+    width = max(1, round(max(image.shape[:2]) / 320))
+    drawn = image.copy()
+    for label in shown:
+        drawn = _fill(drawn, labels == label, colours[label])
+    for label in shown:
+        _outline(drawn, labels == label, _EDGE, 2 * width + 2)
+    for label in shown:
+        _outline(drawn, labels == label, colours[label], width + 1)
+    return drawn
+
+
+def _check(image: Image, *masks: Mask | None) -> None:
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+        raise ValueError(f'an image of {image.shape} {image.dtype}; expected (H, W, 3) uint8, RGB')
+    for mask in masks:
+        if mask is not None and mask.shape != image.shape[:2]:
+            raise ValueError(
+                f'a mask of {mask.shape} over an image of {image.shape[:2]}; resize one of them'
+            )
+
+
+def _fill(image: Image, mask: Mask | None, colour: Colour) -> Image:
     if mask is None:
         return image
     blend = (1 - _OPACITY) * image + _OPACITY * np.array(colour)
     return np.where(mask.astype(bool)[..., None], blend.round().astype(np.uint8), image)
 
 
-def _outline(drawn: Image, mask: Mask | None, colour: tuple[int, int, int], width: int) -> None:
+def _outline(drawn: Image, mask: Mask | None, colour: Colour, width: int) -> None:
     """Draw the edge of a mask, its holes included, into `drawn`."""
     if mask is not None:
         inside = mask.astype(bool).astype(np.uint8)

@@ -1,46 +1,86 @@
 """A sheet of predictions to judge a run by: one image a row, before and after training."""
 
 from collections.abc import Sequence
-from typing import TypeAlias
 
-import cv2
-import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from gps_seg.visualization.overlay import PREDICTION, TRUTH, Image, Mask, overlay_image
+from gps_seg.visualization.overlay import PREDICTION, TRUTH
+from gps_seg.visualization.palette import Colour, class_colours
+from gps_seg.visualization.panels import (
+    TALLEST,
+    ClassLook,
+    Panel,
+    Row,
+    class_panels,
+    foreground_panels,
+    labels_of,
+    shorten,
+)
 
-Row: TypeAlias = tuple[Image, Mask, Mask | None, Mask]
+__all__ = ['Row', 'overlay_sheet']
 
 _TITLES = ('Image', 'Ground truth', 'Before', 'After')
 
 # Lengths in inches.
 _PANEL = 2.2
-_TALLEST = 1.3 * _PANEL
 _GAP = 0.06
-_CAPTION = 0.3
+_CAPTION = 0.3  # with one line
+_LINE = 0.145  # each further one
 _TITLE = 0.36
-_LEGEND = 0.32
+_LEGEND = 0.2  # a line of it
 _MARGIN = 0.12
 
-_PIXELS = 640  # what a panel is drawn at, so that lines are equally thick on images of any size
+_LEGEND_COLUMNS = 6
+_LONG = 32  # characters; longer captions are written smaller
 _INK = '#222222'
 _PALE = '#666666'
 
 
 def overlay_sheet(
-    rows: Sequence[Row], titles: Sequence[str] = _TITLES, *, names: Sequence[str] = ()
+    rows: Sequence[Row],
+    titles: Sequence[str] = _TITLES,
+    *,
+    names: Sequence[str] = (),
+    classes: Sequence[str] = (),
+    palette: Sequence[Sequence[int]] | None = None,
+    background: int | None = 0,
 ) -> Figure:
     """Draw image, ground truth, prediction before and prediction after, one image a row.
 
-    rows: (image, truth, before, after) each; image HWC uint8, RGB; the masks (H, W), non-zero is
-    foreground; before may be None. titles: of the four columns. names: a caption for each image.
-    The predictions' captions give their Dice in percent, taken at the masks' own resolution.
+    rows: (image, truth, before, after) each; image HWC uint8, RGB; the masks (H, W); before may be
+        None. titles: of the four columns. names: a caption for each image.
+    classes: names of the classes, in whose indices the masks are given. With up to two, non-zero is
+        foreground. palette: their colours, made where there are none. background: the class that is
+        not drawn and not scored.
+
+    The predictions' captions give their Dice in percent, taken at the masks' own resolution; of
+    several classes the mean over those that truth or prediction have, and below it each of them.
     """
     _check(rows, titles, names)
-    heights = [min(_PANEL * row[0].shape[0] / row[0].shape[1], _TALLEST) for row in rows]
+    if len(classes) > 2:
+        look = ClassLook(classes, class_colours(len(classes), palette), background)
+        shown = {look.names[n]: look.colours[n] for n in labels_of(rows, look)}
+    else:
+        look, shown = None, {'ground truth': TRUTH, 'prediction': PREDICTION}
+    panels = [
+        class_panels(row, name, look) if look else foreground_panels(row, name)
+        for row, name in zip(rows, names or [''] * len(rows), strict=True)
+    ]
+    return _figure(panels, titles, shown)
+
+
+def _figure(
+    rows: Sequence[Sequence[Panel]], titles: Sequence[str], legend: dict[str, Colour]
+) -> Figure:
+    heights = [
+        _PANEL * min(row[0].picture.shape[0] / row[0].picture.shape[1], TALLEST) for row in rows
+    ]
+    captions = [_CAPTION + _LINE * (max(len(p.caption) for p in row) - 1) for row in rows]
+    legend_lines = -(-len(legend) // _LEGEND_COLUMNS)
     width = 2 * _MARGIN + 4 * _PANEL + 3 * _GAP
-    height = 2 * _MARGIN + _TITLE + sum(heights) + len(rows) * _CAPTION + _LEGEND
+    legend_height = 0.12 + _LEGEND * legend_lines
+    height = 2 * _MARGIN + _TITLE + sum(heights) + sum(captions) + legend_height
     figure = Figure(figsize=(width, height), facecolor='white')
     top = height - _MARGIN - _TITLE
     for column, title in enumerate(titles):
@@ -48,12 +88,11 @@ def overlay_sheet(
         base = (top + 0.09) / height
         text = figure.text(centre, base, title, ha='center', va='bottom', color=_INK)
         text.set(fontsize=11, fontweight='bold')
-    for index, row in enumerate(rows):
-        name = names[index] if names else ''
-        top -= heights[index]
-        _draw_row(figure, row, name, bottom=top, panel_height=heights[index])
-        top -= _CAPTION
-    _draw_legend(figure)
+    for row, panel_height, caption_height in zip(rows, heights, captions, strict=True):
+        top -= panel_height
+        _draw_row(figure, row, bottom=top, panel_height=panel_height)
+        top -= caption_height
+    _draw_legend(figure, legend)
     return figure
 
 
@@ -76,75 +115,44 @@ def _left(column: int) -> float:
     return _MARGIN + column * (_PANEL + _GAP)
 
 
-def _draw_row(figure: Figure, row: Row, name: str, *, bottom: float, panel_height: float) -> None:
+def _draw_row(
+    figure: Figure, panels: Sequence[Panel], *, bottom: float, panel_height: float
+) -> None:
     """Draw the four panels of one image; bottom and panel_height in inches."""
-    image, truth, before, after = row
-    small, small_truth = _resize(image), _resize_mask(truth)
-    panels = [(small, _shorten(name)), (overlay_image(small, truth=small_truth), _area(truth))]
-    for prediction in (before, after):
-        if prediction is None:
-            panels.append((np.full_like(small, 240), 'not recorded'))
-        else:
-            drawn = overlay_image(small, small_truth, _resize_mask(prediction))
-            panels.append((drawn, _dice(truth, prediction)))
     width, height = figure.get_size_inches()
-    for column, (picture, caption) in enumerate(panels):
+    for column, panel in enumerate(panels):
         box = (_left(column) / width, bottom / height, _PANEL / width, panel_height / height)
         axes = figure.add_axes(box)
         axes.set_axis_off()
-        axes.imshow(picture, interpolation='antialiased')
+        axes.imshow(panel.picture, interpolation='antialiased')
         centre = (_left(column) + _PANEL / 2) / width
-        shade = _INK if caption.startswith('Dice') else _PALE
-        below = (bottom - 0.05) / height
-        figure.text(centre, below, caption, fontsize=9, color=shade, ha='center', va='top')
+        for number, line in enumerate(panel.caption):
+            below = (bottom - 0.05 - _LINE * number) / height
+            scored = line.startswith('Dice')
+            text = figure.text(centre, below, line, ha='center', va='top')
+            small = number > 0 or len(line) > _LONG
+            text.set(fontsize=7.5 if small else 9, color=_INK if scored else _PALE)
 
 
-def _draw_legend(figure: Figure) -> None:
-    colours = {'ground truth': TRUTH, 'prediction': PREDICTION}
+def _draw_legend(figure: Figure, legend: dict[str, Colour]) -> None:
     patches = [
-        Patch(facecolor=(r / 255, g / 255, b / 255), edgecolor=_INK, linewidth=0.6, label=name)
-        for name, (r, g, b) in colours.items()
+        Patch(
+            facecolor=(r / 255, g / 255, b / 255),
+            edgecolor=_INK,
+            linewidth=0.6,
+            label=shorten(name, 20),
+        )
+        for name, (r, g, b) in legend.items()
     ]
+    if not patches:
+        return
     figure.legend(
         handles=patches,
         loc='lower center',
         bbox_to_anchor=(0.5, _MARGIN / figure.get_size_inches()[1]),
-        ncols=2,
+        ncols=min(len(patches), _LEGEND_COLUMNS),
         frameon=False,
         fontsize=9,
         labelcolor=_INK,
         borderaxespad=0,
     )
-
-
-def _target(shape: tuple[int, ...]) -> tuple[int, int]:
-    """Width and height in pixels to draw an image of a shape at."""
-    scale = min(_PIXELS / shape[1], _PIXELS * _TALLEST / _PANEL / shape[0])
-    return max(1, round(scale * shape[1])), max(1, round(scale * shape[0]))
-
-
-def _resize(image: Image) -> Image:
-    target = _target(image.shape)
-    interpolation = cv2.INTER_AREA if target[0] < image.shape[1] else cv2.INTER_CUBIC
-    return np.asarray(cv2.resize(image, target, interpolation=interpolation))
-
-
-def _resize_mask(mask: Mask) -> Mask:
-    """Resize with a smooth edge: nearest pixels would show as stairs on small images."""
-    soft = mask.astype(bool).astype(np.float32)
-    return cv2.resize(soft, _target(mask.shape), interpolation=cv2.INTER_LINEAR) > 0.5
-
-
-def _area(truth: Mask) -> str:
-    return f'{100 * np.mean(truth.astype(bool)):.1f} % of the image'
-
-
-def _dice(truth: Mask, predicted: Mask) -> str:
-    """Dice of two masks as a caption; two empty ones agree."""
-    first, second = truth.astype(bool), predicted.astype(bool)
-    area = first.sum() + second.sum()
-    return f'Dice {100 * (2 * (first & second).sum() / area if area else 1.0):.1f} %'
-
-
-def _shorten(name: str, limit: int = 30) -> str:
-    return name if len(name) <= limit else f'{name[: limit - 12]}…{name[-11:]}'

@@ -10,7 +10,7 @@ from gps_seg.models.losses import BCESoftIoULoss, soft_iou
 
 Batch = tuple[Tensor, Tensor]
 
-LOSSES = ['BCESoftIoULoss', 'MonaiDiceLoss', 'MonaiDiceFocalLoss']
+LOSSES = ['BCESoftIoULoss', 'MonaiDiceLoss', 'MonaiDiceCELoss', 'MonaiDiceFocalLoss']
 
 
 @pytest.fixture
@@ -99,3 +99,27 @@ def test_soft_iou_of_a_hard_prediction_is_the_iou_of_sets() -> None:
 def test_a_loss_without_smoothing_is_refused() -> None:
     with pytest.raises(ValueError, match='smooth must be above 0, got 0'):
         BCESoftIoULoss(smooth=0)
+
+
+def test_ignored_pixels_count_in_neither_part(batch: Batch) -> None:
+    logits, targets = batch
+    targets[:, :, :, 3:] = 255
+    logits.requires_grad_()
+    loss = BCESoftIoULoss()
+    found = loss(logits, targets)
+    expected = loss(logits[..., :3], targets[..., :3])
+    for name, value in expected.items():
+        torch.testing.assert_close(found[name], value, rtol=1e-12, atol=0)
+    sum(found.values()).backward()
+    assert logits.grad is not None
+    assert (logits.grad[..., 3:] == 0).all()
+
+
+def test_a_batch_of_ignored_pixels_alone_has_no_loss(batch: Batch) -> None:
+    losses = BCESoftIoULoss()(batch[0], torch.full_like(batch[1], 255))
+    assert [value.item() for value in losses.values()] == [0, 0]
+
+
+def test_several_channels_are_refused(batch: Batch) -> None:
+    with pytest.raises(ValueError, match=r"got 3 channels; set the model's loss.*MonaiDiceCELoss"):
+        BCESoftIoULoss()(batch[0].expand(-1, 3, -1, -1), batch[1])

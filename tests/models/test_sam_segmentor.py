@@ -25,7 +25,7 @@ from gps_seg.models.sam_segmentor import SAMSegmentor
 
 State = dict[str, Tensor]
 
-CONFIGS = ['sam_vit_b', 'sam_vit_tiny', 'sam_demo']
+CONFIGS = ['sam_vit_b', 'sam_vit_tiny', 'sam_vit_tiny_three_classes', 'sam_demo']
 
 
 @pytest.fixture
