@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import timm
@@ -34,10 +35,13 @@ def classifier(name: str, **options: Any) -> Callable[[], nn.Module]:
     return build
 
 
-def sam() -> nn.Module:
-    model = MODELS.build({**toy_model(), 'checkpoint': None})
-    # As if a file had filled all but the neck.
-    model.fresh_names = frozenset(n for n in model.fresh_names if '.neck.' in n)
+def sam(num_classes: int = 2) -> nn.Module:
+    # The binary loss is named in the toy config.
+    config = {**toy_model(), 'checkpoint': None, 'num_classes': num_classes, 'loss': None}
+    model = MODELS.build(config)
+    # As if a stock file had filled all but the neck.
+    fresh = ('.neck.', '.class_masks.')
+    model.fresh_names = frozenset(n for n in model.fresh_names if any(part in n for part in fresh))
     return model
 
 
@@ -101,6 +105,13 @@ FAMILIES = {
         sam,
         torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0)),
         lambda model, images: model(images).square().mean(),
+        lambda model, images: model.image_encoder(images).mean((2, 3)),
+    ),
+    'sam of four classes': Family(
+        partial(sam, num_classes=4),
+        torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0)),
+        # Another weight for each class, which all start alike.
+        lambda model, images: (model(images) - torch.arange(4.0)[:, None, None]).square().mean(),
         lambda model, images: model.image_encoder(images).mean((2, 3)),
     ),
 }

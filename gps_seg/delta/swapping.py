@@ -109,6 +109,12 @@ def _check_fits(
         raise ValueError('this undo removes tensors, which works on a state dict, not a model')
     missing = [n for n in (*delta.values, *delta.whole, *delta.absent) if n not in state]
     lacking = [name for name in missing if is_model or name not in delta.fresh]
+    if lacking and delta.fresh.issuperset(lacking):
+        raise ValueError(
+            f'the model has no {lacking[0]} ({len(lacking)} names in all), which the tuned model '
+            'has beside the base: build the model with it (SAMSegmentor: num_classes), or swap '
+            'into a state dict'
+        )
     if lacking:
         raise ValueError(
             f'the target has no {lacking[0]} ({len(lacking)} names in all): it is not of the '

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from gps_seg.delta.added import added_module
+from gps_seg.methods.late import check_train_from, late_parts
 from gps_seg.methods.method import Applied, TrainingData, train
 from gps_seg.methods.parts import ModelParts, joined, part_names
 from gps_seg.methods.plan import Plan
@@ -96,23 +97,27 @@ class Adapter:
     targets: patterns of the paths of the modules that get one; each must end in a linear layer.
     whole: what is trained whole besides, as `part_names` takes it.
     seed: of the initial values.
+    train_from: the number of the first block that is trained, or the share of the blocks that stay
+        frozen, in [0, 1); see `late_parts`.
     """
 
     width: int = 12
     targets: Sequence[str] = ('*.mlp', '*.ffn')
     whole: Sequence[str] = ('heads',)
     seed: int = 0
+    train_from: int | float = 0
     needs_data: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         if self.width < 1:
             raise ValueError(f'width must be at least 1, got {self.width}')
+        check_train_from(self.train_from)
         for setting in ('targets', 'whole'):
             if isinstance(getattr(self, setting), str):
                 raise ValueError(f'{setting} must be a list, got {getattr(self, setting)!r}')
 
     def plan(self, model: nn.Module, parts: ModelParts, data: TrainingData | None) -> Plan:
-        names = parts.backbone_names(model)
+        names = late_parts(model, parts, self.train_from).backbone_names(model)
         added = {}
         for path, module in model.named_modules():
             inside = any(joined(path, name) in names for name, _ in module.named_parameters())
@@ -129,7 +134,8 @@ class Adapter:
         return Plan(Selection({}, {'criterion': 'none'}), added)
 
     def apply(self, model: nn.Module, parts: ModelParts, plan: Plan) -> Applied:
-        return train(model, plan, part_names(model, parts, self.whole))
+        parts = late_parts(model, parts, self.train_from)
+        return train(model, plan, part_names(model, parts, self.whole), parts=parts)
 
 
 def _possible(model: nn.Module, names: set[str]) -> str:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from gps_seg.delta.added import added_module
 from gps_seg.delta.tensors import under
+from gps_seg.methods.late import check_train_from, late_parts
 from gps_seg.methods.method import Applied, TrainingData, train
 from gps_seg.methods.parts import ModelParts, joined, part_names
 from gps_seg.methods.plan import Plan
@@ -154,6 +155,8 @@ class LoRA:
         three are changed as one.
     whole: what is trained whole besides, as `part_names` takes it.
     seed: of the initial values.
+    train_from: the number of the first block that is trained, or the share of the blocks that stay
+        frozen, in [0, 1); see `late_parts`.
     """
 
     rank: int = 16
@@ -162,6 +165,7 @@ class LoRA:
     slices: str = 'qv'
     whole: Sequence[str] = ('heads',)
     seed: int = 0
+    train_from: int | float = 0
     needs_data: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
@@ -169,17 +173,19 @@ class LoRA:
             raise ValueError(f'rank must be at least 1, got {self.rank}')
         if not self.slices or set(self.slices) - THIRDS.keys():
             raise ValueError(f"slices must be letters of 'qkv', got {self.slices!r}")
+        check_train_from(self.train_from)
         for setting in ('targets', 'whole'):
             if isinstance(getattr(self, setting), str):
                 raise ValueError(f'{setting} must be a list, got {getattr(self, setting)!r}')
 
     def plan(self, model: nn.Module, parts: ModelParts, data: TrainingData | None) -> Plan:
-        layers = self._layers(model, parts)
+        layers = self._layers(model, late_parts(model, parts, self.train_from))
         added = {path: self._spec(path, layer) for path, layer in layers.items()}
         return Plan(Selection({}, {'criterion': 'none'}), added)
 
     def apply(self, model: nn.Module, parts: ModelParts, plan: Plan) -> Applied:
-        return train(model, plan, part_names(model, parts, self.whole))
+        parts = late_parts(model, parts, self.train_from)
+        return train(model, plan, part_names(model, parts, self.whole), parts=parts)
 
     def _layers(self, model: nn.Module, parts: ModelParts) -> dict[str, nn.Module]:
         names = parts.backbone_names(model)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from gps_seg.delta.added import attach_added, build_added, detach_added
+from gps_seg.methods.late import check_plan, watch_first_block
 from gps_seg.methods.parts import ModelParts
 from gps_seg.methods.plan import Plan
 from gps_seg.selection import Scores, Selection
@@ -43,12 +44,14 @@ class Applied:
     added: specs of the added modules by the path of their host; see `Plan`.
     added_names: state-dict names of their tensors.
     penalty: an addition to the loss, or None.
+    parts: what the method was told of the model, narrowed to what it may train.
     """
 
     sparse: SparseTraining
     added: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     added_names: tuple[str, ...] = ()
     penalty: Callable[[], Tensor] | None = None
+    parts: ModelParts = field(default_factory=ModelParts)
 
     @property
     def model(self) -> nn.Module:
@@ -138,15 +141,18 @@ def train(
     plan: Plan,
     whole: Iterable[str],
     *,
+    parts: ModelParts,
     penalty: Callable[[Parameters], Callable[[], Tensor]] | None = None,
 ) -> Applied:
     """Add what a plan adds, and train its entries, the added tensors and `whole`; freeze the rest.
 
     whole: names of parameters; a selected weight is not trained whole as well.
+    parts: of which the modules before the first trained block stay in eval mode.
     penalty: given what is trained, by name, makes the addition to the loss.
 
     Raises ValueError, with the model as it was, where the plan does not fit the model.
     """
+    check_plan(plan, parts)
     added_names = attach_added(model, plan.added)
     try:
         parameters = dict(model.named_parameters())
@@ -156,12 +162,14 @@ def train(
             precise = torch.promote_types(parameters[name].dtype, torch.float32)
             parameters[name].data = parameters[name].data.to(precise)
         names = {*whole, *added} - set(plan.selection)
-        sparse = make_sparse(model, plan.selection, whole=names)
+        sparse = make_sparse(model, plan.selection, whole=names, still=parts.prefix)
     except BaseException:
         detach_added(model, plan.added)
         raise
-    applied = Applied(sparse, plan.added, tuple(added_names))
+    applied = Applied(sparse, plan.added, tuple(added_names), parts=parts)
     try:
+        if parts.first_block is not None:
+            sparse.keep(watch_first_block(model, parts.first_block))
         applied.penalty = None if penalty is None else penalty(applied.parameters())
     except BaseException:
         applied.remove()

@@ -32,6 +32,8 @@ class ModelParts:
     loss: micro-batch -> the training loss, a scalar mean over its samples.
     frozen: names of the parameters that the model itself keeps frozen; neither selected from nor
         trained unless a pattern asks for them.
+    below, prefix, first_block: names of the parameters and paths of the modules that come before
+        the first trained block, and that block; empty unless a method trains late (`late_parts`).
     """
 
     backbone: tuple[str, ...] = ('',)
@@ -41,6 +43,9 @@ class ModelParts:
     embed: Embed | None = None
     loss: Loss | None = None
     frozen: frozenset[str] = field(default=frozenset())
+    below: frozenset[str] = frozenset()
+    prefix: tuple[str, ...] = ()
+    first_block: str | None = None
 
     def head_names(self, model: nn.Module) -> set[str]:
         """Names of the parameters of the head."""
@@ -138,7 +143,8 @@ def part_names(model: nn.Module, parts: ModelParts, which: Sequence[str] = USUAL
     """Names of the parameters of some parts of a model, and of those that no file filled.
 
     which: keys of PARTS, and patterns of parameter names ('*.norm?.weight', 'pos_embed'). A
-        pattern reaches parameters that the model freezes; a key does not.
+        pattern reaches parameters that the model freezes; a key does not. Neither reaches what
+        comes before the first trained block.
 
     Raises ValueError for a pattern that no parameter matches.
     """
@@ -151,7 +157,7 @@ def part_names(model: nn.Module, parts: ModelParts, which: Sequence[str] = USUAL
             names |= matching([name for name, _ in model.named_parameters()], part)
         except ValueError as error:
             raise ValueError(f'{error}; parts by name are {", ".join(PARTS)}') from None
-    return names
+    return names - parts.below
 
 
 def matching(names: Collection[str], pattern: str) -> set[str]:

@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from gps_seg.delta.tensors import under
+from gps_seg.methods.late import check_train_from, late_parts
 from gps_seg.methods.method import Applied, Parameters, TrainingData, train
 from gps_seg.methods.parts import USUAL_PARTS, ModelParts, part_names
 from gps_seg.methods.plan import Plan
@@ -48,6 +49,8 @@ class Select:
     pull: weighs the squared distance of what is trained from its pretrained values, which is added
         to the loss; 0 for none. Parts that started fresh are not pulled.
     pull_scope: 'all', or a number of blocks, to pull only those last ones and the head.
+    train_from: the number of the first block that is trained, or the share of the blocks that stay
+        frozen, in [0, 1); see `late_parts`.
     """
 
     criterion: str = 'supcon_gradient'
@@ -60,6 +63,7 @@ class Select:
     whole: Sequence[str] = USUAL_PARTS
     pull: float = 0.0
     pull_scope: int | str = 'all'
+    train_from: int | float = 0
 
     def __post_init__(self) -> None:
         for setting, value, known in (
@@ -81,6 +85,7 @@ class Select:
             raise ValueError(
                 f"pull_scope must be 'all' or a number of last blocks, got {self.pull_scope!r}"
             )
+        check_train_from(self.train_from)
         object.__setattr__(self, 'where', Where.of(self.where))
         # Refuses unknown options now, not after hours of images.
         CRITERIA[self.criterion]((), _nothing, **self.options)
@@ -96,16 +101,22 @@ class Select:
 
     def plan(self, model: nn.Module, parts: ModelParts, data: TrainingData | None) -> Plan:
         assert isinstance(self.where, Where)
+        parts = late_parts(model, parts, self.train_from)
         scores = self.score(model, parts, self.where.weights(model, parts), data)
         refused = [
             f'{name} ({why})'
             for name, why in unselectable_weights(model).items()
             if under(name, parts.backbone) and not under(name, parts.head)
+            if name not in parts.below
         ]
         left_out = {'unselectable': ', '.join(refused)} if refused else {}
         return Plan(
             self.choose(scores).described(
-                criterion=self.criterion, **self.options, **self.where.provenance(), **left_out
+                criterion=self.criterion,
+                **self.options,
+                **self.where.provenance(),
+                **({'train_from': self.train_from} if self.train_from else {}),
+                **left_out,
             )
         )
 
@@ -142,11 +153,12 @@ class Select:
         return choose(scores, self.granularity, self.budget)
 
     def apply(self, model: nn.Module, parts: ModelParts, plan: Plan) -> Applied:
+        parts = late_parts(model, parts, self.train_from)
         # What was scored, but never above zero, is not trained whole instead.
         unscored = plan.provenance.get('unscored', '').split(',')
         whole = part_names(model, parts, self.whole) - set(unscored)
         penalty = partial(self._pull, model, parts) if self.pull else None
-        return train(model, plan, whole, penalty=penalty)
+        return train(model, plan, whole, parts=parts, penalty=penalty)
 
     def _pull(self, model: nn.Module, parts: ModelParts, trained: Parameters) -> Any:
         pulled = {n: p for n, p in trained.items() if n not in parts.fresh}

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gps_seg.methods.mask_pooling import mask_pooled
+from gps_seg.methods.mask_pooling import levels_pooled, mask_pooled
 from gps_seg.methods.parts import ModelParts
 
 
@@ -45,22 +45,51 @@ def mmpretrain_model(model: Any) -> ModelParts | None:
 
 
 def mmseg_model(model: Any) -> ModelParts | None:
-    """An EncoderDecoder of MMSegmentation, or a cascade, whose heads lie in a list."""
+    """An EncoderDecoder of MMSegmentation, or a cascade, whose heads lie in a list.
+
+    The embedding is of the levels that the head reads; of a cascade, the last head. Raises
+    ValueError for a model that scores images against texts.
+    """
+    if _has(model, 'text_encoder', 'decode_head'):
+        raise ValueError(
+            f'{type(model).__name__} compares image regions with the embeddings of class names, '
+            'by a CLIP that stays frozen: its classes are texts, not rows of a head, so there is '
+            'no head to train whole and no feature map to select by. Use a segmentor with a head '
+            'of its own (UPerNet, Segmenter, ...) on the same ViT, or give the model a method '
+            'tunable_parts() that returns gps_seg.ModelParts'
+        )
     if not (_has(model, 'backbone', 'decode_head', 'extract_feat')):
         return None
+    heads = model.decode_head
+    last_head = heads[-1] if isinstance(heads, nn.ModuleList) else heads
 
     def embed(micro_batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         images, masks = micro_batch
-        features = model.extract_feat(images)
-        last = features[-1] if isinstance(features, list | tuple) else features
-        return _pooled_over(last, masks, ignored=ignored)
+        levels = levels_of_head(model.extract_feat(images), last_head)
+        ignored = getattr(last_head, 'ignore_index', None)
+        num_classes = getattr(last_head, 'num_classes', None)
+        if num_classes is not None:
+            num_classes = max(num_classes, 2)  # one channel tells two classes apart
+        return levels_pooled(levels, masks, num_classes=num_classes, ignored=ignored)
 
-    heads = model.decode_head
-    last_head = heads[-1] if isinstance(heads, nn.ModuleList) else heads
-    ignored = getattr(last_head, 'ignore_index', None)
     return ModelParts(
         backbone=('backbone', 'neck'), head=('decode_head', 'auxiliary_head'), embed=embed
     )
+
+
+def levels_of_head(features: Any, head: Any) -> list[Tensor]:
+    """The maps that a head of MMSegmentation reads, by its `in_index`.
+
+    features: what the backbone and the neck give: a map (B, D, h, w), or a sequence of levels, each
+        a map or a pair [map, class token].
+    """
+    if isinstance(features, Tensor):
+        return [features]
+    # The iterated head of K-Net reads through the one that begins it.
+    in_index = getattr(getattr(head, 'kernel_generate_head', head), 'in_index', -1)
+    numbers = in_index if isinstance(in_index, list | tuple) else [in_index]
+    levels = [features[number] for number in numbers]
+    return [level[0] if isinstance(level, list | tuple) else level for level in levels]
 
 
 def segment_anything_model(model: Any) -> ModelParts | None:
@@ -70,7 +99,7 @@ def segment_anything_model(model: Any) -> ModelParts | None:
 
     def embed(micro_batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         images, masks = micro_batch
-        return _pooled_over(model.image_encoder(images), masks)
+        return mask_pooled(model.image_encoder(images), masks)
 
     return ModelParts(
         backbone=('image_encoder',),
@@ -96,28 +125,6 @@ def pooled(features: Tensor | Sequence[Tensor]) -> Tensor:
     if isinstance(last, list | tuple):  # [map, class token]
         last = last[-1]
     return last.mean(dim=tuple(range(2, last.dim()))) if last.dim() > 2 else last
-
-
-def _pooled_over(
-    features: Tensor, masks: Tensor, *, ignored: int | None = None
-) -> tuple[Tensor, Tensor]:
-    """One embedding for each class of each image.
-
-    features: (B, D, h, w).
-    masks: (B, H, W) or (B, 1, H, W) integers, a class each.
-    ignored: the label of pixels that belong to no class.
-    """
-    if masks.dim() not in (3, 4) or masks.is_floating_point():
-        raise ValueError(
-            f'masks must be integers (B, H, W), a class for each pixel, got {masks.dtype} '
-            f'{tuple(masks.shape)}; or give embed(images, labels)'
-        )
-    masks = masks.reshape(len(masks), 1, *masks.shape[-2:]).long()
-    outside = torch.zeros_like(masks, dtype=torch.bool) if ignored is None else masks == ignored
-    rest = int(masks.masked_fill(outside, -1).max()) + 1  # a class of its own, dropped again
-    masks = masks.masked_fill(outside, rest)
-    embeddings, classes = mask_pooled(features, masks, num_classes=rest + 1)
-    return embeddings[classes != rest], classes[classes != rest]
 
 
 def _cross_entropy(model: Any) -> Callable[[tuple[Tensor, Tensor]], Tensor]:

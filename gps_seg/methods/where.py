@@ -117,7 +117,8 @@ def known_blocks(parts: ModelParts) -> tuple[str, ...]:
     """The blocks of a model. Raises ValueError where it has none."""
     if not parts.blocks:
         raise ValueError(
-            'the model has no list of blocks that holds most of its parameters; name what to leave '
-            'out by patterns (where.exclude)'
+            'the model has no list of blocks that holds most of its parameters; leave out '
+            'train_from, pull_scope and where.leave_out, and name weights by where.exclude, or '
+            'give the model tunable_parts() with blocks'
         )
     return parts.blocks

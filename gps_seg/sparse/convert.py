@@ -20,6 +20,7 @@ def make_sparse(
     *,
     whole: Collection[str] = (),
     engine: str = 'auto',
+    still: Collection[str] = (),
 ) -> SparseTraining:
     """Train only the selected entries and the parameters named in `whole`; freeze the rest.
 
@@ -31,6 +32,7 @@ def make_sparse(
     whole: names of parameters, or one of the names of a tied one.
     engine: how the entries' gradients are computed, one of ENGINES (see `gps_seg.sparse.engine`);
         'auto' takes the cheapest for each layer. All give the same gradients.
+    still: paths of modules that stay in eval mode, as frozen norms do.
 
     Raises ValueError if the selection or `whole` does not fit the model.
     """
@@ -46,6 +48,7 @@ def make_sparse(
         weights[name] = SparseWeight(model.get_submodule(path), weight, entries)  # type: ignore[arg-type]
     all_whole = tuple(name for name, parameter in parameters.items() if id(parameter) in tied)
     norms = dict(norms_to_freeze(model, all_whole))
+    norms |= {path: model.get_submodule(path) for path in still}
     training = SparseTraining(
         model,
         selection,

@@ -103,6 +103,10 @@ class SparseTraining:
                 weight.values.copy_(values[name])
             write_back(*weight.layer.part(weight.name))
 
+    def keep(self, hook: RemovableHandle) -> None:
+        """Remove a hook together with the conversion."""
+        self._hooks.append(hook)
+
     def use_engine(self, engine: str) -> None:
         """Compute the gradients otherwise from now on, as one of ENGINES; values stay."""
         check_engine(engine)

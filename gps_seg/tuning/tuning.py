@@ -135,8 +135,21 @@ class Tuning:
         for key, why in LEFT_OUT.items():
             if self.plan.provenance.get(key):
                 lines.append(f'{why}: {self.plan.provenance[key]}')
+        lines += self._late_in_words()
         lines.append(f'base {short(self.base)}; {len(self.fresh)} tensors started fresh')
         return '\n'.join(lines)
+
+    def _late_in_words(self) -> list[str]:
+        """What train_from leaves as it is."""
+        parts = self._applied.parts
+        if parts.first_block is None:
+            return []
+        lines = [f'trained from {parts.first_block} on; all before it is frozen and in eval mode']
+        fresh = sorted(parts.below & parts.fresh)
+        if fresh:
+            shown = ', '.join(fresh[:4]) + (f' and {len(fresh) - 4} more' if fresh[4:] else '')
+            lines.append(f'fresh tensors before it, which stay as initialised: {shown}')
+        return lines
 
     def penalty(self) -> Tensor:
         """What the method adds to the loss (GRFT's pull); zero for most methods.

@@ -1,0 +1,111 @@
+"""Training from a block on: all before it is frozen, in eval mode, and kept out of backward."""
+
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from gps_seg.delta.tensors import under
+from gps_seg.methods.parts import ModelParts, joined
+from gps_seg.methods.plan import Plan
+from gps_seg.methods.where import known_blocks
+
+
+def check_train_from(train_from: Any) -> None:
+    """Raise ValueError unless it is a block's number or a share of the blocks in [0, 1)."""
+    is_number = isinstance(train_from, int | float) and not isinstance(train_from, bool)
+    if not is_number or train_from < 0 or (isinstance(train_from, float) and train_from >= 1):
+        raise ValueError(
+            'train_from must be the number of the first trained block, or the share of the blocks '
+            f'that stay frozen, in [0, 1): got {train_from!r}'
+        )
+
+
+def late_parts(model: nn.Module, parts: ModelParts, train_from: int | float) -> ModelParts:
+    """The parts of a model of which nothing below a block is selected or trained.
+
+    train_from: the first trained block, or the share of the blocks below it (0.75 trains the last
+        quarter). 0 changes nothing.
+
+    What comes before the block is told by the order in which modules are registered, which is that
+    of the computation in every known backbone; `watch_first_block` sees where it is not. Parameters
+    of modules that hold the blocks, such as positions and class tokens, count as before.
+
+    Raises ValueError where the model has no blocks, or not so many.
+    """
+    check_train_from(train_from)
+    if not train_from:
+        return parts
+    blocks = known_blocks(parts)
+    first = int(train_from * len(blocks)) if isinstance(train_from, float) else train_from
+    if first >= len(blocks):
+        raise ValueError(
+            f'train_from must be less than {len(blocks)}, the number of blocks, got {train_from}'
+        )
+    if not first:
+        return parts
+    prefix = _prefix(model, parts, blocks[first])
+    holders = [path for path, _ in model.named_modules() if _holds(path, blocks[first])]
+    direct = {
+        joined(path, name)
+        for path in holders
+        for name, _ in model.get_submodule(path).named_parameters(recurse=False)
+        if under(joined(path, name), parts.backbone)
+    }
+    names = {name for name, _ in model.named_parameters()}
+    below = {name for name in names if under(name, prefix)} | direct
+    below -= parts.head_names(model)
+    return replace(
+        parts,
+        frozen=parts.frozen | below,
+        below=frozenset(below),
+        prefix=prefix,
+        first_block=blocks[first],
+    )
+
+
+def check_plan(plan: Plan, parts: ModelParts) -> None:
+    """Raise ValueError where a plan trains something before the first trained block."""
+    outside = [name for name in plan.selection if name in parts.below]
+    outside += [path for path in plan.added if under(path, parts.prefix)]
+    if outside:
+        raise ValueError(
+            f'the plan trains {outside[0]} ({len(outside)} such weights or modules in all), which '
+            f'comes before {parts.first_block}, where train_from starts; make the plan with the '
+            'same train_from, or leave one of the two out'
+        )
+
+
+def watch_first_block(model: nn.Module, path: str) -> RemovableHandle:
+    """Let a training pass fail where what comes before a block still needs a gradient."""
+
+    def check(block: nn.Module, args: Any, kwargs: Any) -> None:
+        if not torch.is_grad_enabled():
+            return
+        for value in (*args, *kwargs.values()):
+            if isinstance(value, Tensor) and value.requires_grad:
+                raise RuntimeError(
+                    f'the input of {path} needs a gradient, though train_from freezes all before '
+                    'it: this model computes its blocks in another order than it registers them, '
+                    'or its images need a gradient; leave train_from out'
+                )
+
+    return model.get_submodule(path).register_forward_pre_hook(check, with_kwargs=True)
+
+
+def _prefix(model: nn.Module, parts: ModelParts, first: str) -> tuple[str, ...]:
+    """Paths of the backbone's modules that are registered before a block and do not hold it."""
+    paths: list[str] = []
+    for path, _ in model.named_modules():
+        if path == first:
+            break
+        inside = under(path, parts.backbone) and not under(path, parts.head)
+        if path and inside and not _holds(path, first):
+            paths.append(path)
+    return tuple(paths)
+
+
+def _holds(path: str, inner: str) -> bool:
+    return not path or inner.startswith(f'{path}.')
