@@ -15,6 +15,8 @@ default_hooks = dict(
     # The selected method; a file of _base_/methods fills it in.
     fine_tune=dict(type='FineTuneHook'),
     epoch_seed=dict(type='EpochSeedHook'),
+    # A line an epoch, metrics.csv and curves.png.
+    epoch_line=dict(type='EpochLineHook'),
     # Stops where a loss or gradient is not finite, and names the images.
     finite=dict(type='FiniteHook'),
     # The best epoch by this validation metric becomes delta.safetensors.

@@ -1,27 +1,35 @@
-"""Keeps the best epoch as a delta."""
+"""Keeps the best epoch, or iteration, as a delta."""
 
 import copy
 import json
 import math
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from mmengine.config import Config
 from mmengine.dist import barrier
+from mmengine.evaluator import Evaluator
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
 from gps_seg.delta import BASE_NAME, Delta
 from gps_seg.hooks.fine_tune_hook import FineTuneHook
+from gps_seg.runner.checkpoints import plain
+from gps_seg.runner.loops import num_done, unit_of
 from gps_seg.runner.resume_source import bring_along
 from gps_seg.tuning import Tuning
 
 DELTA = 'delta.safetensors'
 BEST = 'best_delta.safetensors'
+# In MMEngine's message hub; its own CheckpointHook keeps `best_score` there for itself.
+BEST_SO_FAR = 'best_delta'
 SCORE = 'best_score'
+# The main metric of an evaluator, where the setting names none.
+MAIN_METRICS = {'ForegroundMetric': 'mDice', 'IoUMetric': 'mIoU'}
 DTYPES = {None: None, 'bfloat16': torch.bfloat16, 'float16': torch.float16}
 
 
@@ -48,8 +56,8 @@ def tuning_of(runner: Runner) -> Tuning:
 class DeltaCheckpointHook(Hook):
     """Ends the work dir with `delta.safetensors`: what differs from the base at the best epoch.
 
-    save_best: the validation metric that decides, higher is better; without a validation the last
-        epoch is kept.
+    save_best: the validation metric that decides, higher is better. None: the main metric of the
+        evaluator. Without a validation the end of the training is kept.
     dtype: 'bfloat16' or 'float16' to store rounded values, half the size; the report then scores
         what is stored. None: the precision of the base.
 
@@ -58,7 +66,7 @@ class DeltaCheckpointHook(Hook):
 
     priority = 'ABOVE_NORMAL'
 
-    def __init__(self, save_best: str = 'mDice', dtype: str | None = None) -> None:
+    def __init__(self, save_best: str | None = None, dtype: str | None = None) -> None:
         if dtype not in DTYPES:
             raise ValueError(f'dtype must be one of {", ".join(map(str, DTYPES))}, got {dtype!r}')
         self.save_best = save_best
@@ -67,7 +75,7 @@ class DeltaCheckpointHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         self._training = True
-        if 'best_score' in runner.message_hub.runtime_info:
+        if best_so_far(runner):
             bring_along(runner, BEST, instead=DELTA)
         if runner.iter > 0:
             _take_up_best(runner)
@@ -78,23 +86,24 @@ class DeltaCheckpointHook(Hook):
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
         if not self._training:
             return  # validation alone
-        if metrics is None or self.save_best not in metrics:
-            given = ', '.join(metrics or ())
+        name = self.save_best or main_metric(runner.val_loop.evaluator, metrics or {})
+        if name is None or metrics is None or name not in metrics:
+            given = ', '.join(metrics or ()) or 'nothing'
             raise ValueError(
-                f'the validation gives no {self.save_best!r} (it gives {given}); '
-                'set default_hooks.delta.save_best to one of these'
+                f'the validation gives no {name!r} (it gives {given}); set save_best of the '
+                'DeltaCheckpointHook to one of these'
             )
-        score = float(metrics[self.save_best])
-        best = runner.message_hub.runtime_info.get('best_score')
-        if best is None or score > best:
-            runner.message_hub.update_info('best_score', score)
-            runner.message_hub.update_info('best_epoch', runner.epoch)
+        score = float(metrics[name])
+        best = best_so_far(runner).get('score')
+        if best is None or score > best or (math.isnan(best) and not math.isnan(score)):
+            note = {'score': score, unit_of(runner): num_done(runner)}
+            runner.message_hub.update_info(BEST_SO_FAR, note)
             self._save(runner, BEST)
-            runner.logger.info(f'Best so far: {self.save_best} {score:.2f} on held-out images')
+            runner.logger.info(f'Best so far: {name} {score:.2f} on held-out images')
 
     def after_train(self, runner: Runner) -> None:
         folder = Path(runner.work_dir)
-        if 'best_score' not in runner.message_hub.runtime_info:
+        if not best_so_far(runner):
             self._save(runner, DELTA)
         elif runner.rank == 0 and (folder / BEST).is_file():
             os.replace(folder / BEST, folder / DELTA)
@@ -110,37 +119,72 @@ class DeltaCheckpointHook(Hook):
         return tuning_of(runner).delta(**_metadata(runner))
 
 
+def best_so_far(runner: Runner) -> dict[str, Any]:
+    """The best validation yet: `score`, and `epoch` or `iter`, whichever the loop counts.
+
+    Empty where nothing was validated.
+    """
+    return runner.message_hub.runtime_info.get(BEST_SO_FAR, {})
+
+
+def main_metric(evaluator: Evaluator, metrics: Mapping[str, float]) -> str | None:
+    """The name, in `metrics`, of what the first metric of an evaluator is there for.
+
+    A metric says it by an attribute `main_metric`; those of MMSegmentation and of this toolkit are
+    known. Of others it is the first number that they give.
+    """
+    for metric in evaluator.metrics:
+        name = getattr(metric, 'main_metric', None) or MAIN_METRICS.get(type(metric).__name__)
+        asked = getattr(metric, 'metrics', None)
+        if type(metric).__name__ == 'IoUMetric' and asked:
+            name = asked[0]  # such as mDice
+        named = f'{metric.prefix}/{name}' if metric.prefix else name
+        if named in metrics:
+            return named
+    return next(iter(metrics), None)
+
+
 def _take_up_best(runner: Runner) -> None:
     """Count in the best epoch of a resumed run that its checkpoint does not know of.
 
     MMEngine's own CheckpointHook writes before the epoch is validated.
     """
-    info = runner.message_hub.runtime_info
+    unit = unit_of(runner)
     for path in (Path(runner.work_dir) / name for name in (BEST, DELTA)):
         about = Delta.load(path).metadata if path.is_file() else {}
-        if SCORE not in about or int(about['epoch']) > runner.epoch:
+        if SCORE not in about or unit not in about or int(about[unit]) > num_done(runner):
             continue
-        if float(about[SCORE]) > info.get('best_score', -math.inf):
-            runner.message_hub.update_info('best_score', float(about[SCORE]))
-            runner.message_hub.update_info('best_epoch', int(about['epoch']))
+        if float(about[SCORE]) > best_so_far(runner).get('score', -math.inf):
+            note = {'score': float(about[SCORE]), unit: int(about[unit])}
+            runner.message_hub.update_info(BEST_SO_FAR, note)
 
 
 def _metadata(runner: Runner) -> dict[str, str]:
-    info: dict[str, Any] = runner.message_hub.runtime_info
     # A runner may have been given a built model.
     model = runner.cfg.get('model') if isinstance(runner.cfg.get('model'), dict) else Config()
-    source = model.get('checkpoint') or model.get('encoder_weights') or ''
+    best, unit = best_so_far(runner), unit_of(runner)
+    files = fine_tune_hook(runner).base_files
+    source = model.get('checkpoint') or model.get('encoder_weights') or (files[-1] if files else '')
     return {
         BASE_NAME: Path(source).name,
-        'model': json.dumps(model.to_dict()),
-        'epoch': str(info.get('best_epoch', runner.epoch)),
+        # Configs in Python's own syntax name classes themselves.
+        'model': json.dumps(model.to_dict(), default=str),
+        'dataset_meta': json.dumps(_dataset_meta(runner)),
+        unit: str(best.get(unit, num_done(runner))),
         'config': _config_of_the_run(runner),
-        **({SCORE: repr(info['best_score'])} if 'best_score' in info else {}),
+        **({SCORE: repr(best['score'])} if best else {}),
     }
+
+
+def _dataset_meta(runner: Runner) -> dict[str, Any]:
+    """The classes and their colours, where the data set knows them."""
+    known = getattr(runner.train_dataloader.dataset, 'metainfo', None) or {}
+    names = [name for name in ('classes', 'palette') if known.get(name) is not None]
+    return {name: plain(known[name]) for name in names}
 
 
 def _config_of_the_run(runner: Runner) -> str:
     """The config's text, the same for a run that was resumed as for one that never stopped."""
     config = copy.deepcopy(runner.cfg)
-    config.resume, config.load_from = False, None
+    config.resume, config.load_from = False, fine_tune_hook(runner).base
     return config.pretty_text

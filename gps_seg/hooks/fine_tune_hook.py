@@ -6,6 +6,7 @@ from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
+from gps_seg.hooks.epoch_seed_hook import EpochSeedHook
 from gps_seg.methods import Plan, WholeTensors, build_method
 from gps_seg.runner.activation_checkpointing import checkpoint_without_reentry
 from gps_seg.runner.fine_tuning import (
@@ -16,6 +17,9 @@ from gps_seg.runner.fine_tuning import (
     stock_model,
     trains,
 )
+from gps_seg.runner.model_parts import Embedding, function_at
+from gps_seg.runner.resume_checks import check_resume, told_by
+from gps_seg.runner.resume_source import BASE, TUNING
 from gps_seg.sparse import check_engine
 from gps_seg.tuning import SelectionPass, Tuning
 
@@ -31,6 +35,12 @@ class FineTuneHook(Hook):
     plan: a plan file to train instead of selecting, as `gps-seg select` and every run write;
         relative to the working directory or to the data root.
     engine: how the gradients of selected entries are computed, as in `gps_seg.make_sparse`.
+    embed: what the contrastive selection embeds, in place of the features that the head reads: a
+        function, or its dotted path 'package.module.function', of (model, inputs, data_samples)
+        that returns embeddings (N, D) and their classes (N,) int64.
+
+    All else it finds by itself: the base is what `load_from`, `pretrained`, `init_cfg` or the
+    model's own settings filled, and the images are those of the training.
 
     It acts in `before_run`, so that all that comes later (EMA's copy, checkpointing, loading,
     compiling, the loop) sees the final model. A resume takes the plan of the checkpoint.
@@ -45,8 +55,10 @@ class FineTuneHook(Hook):
         probe: bool = True,
         plan: str | None = None,
         engine: str = 'auto',
+        embed: str | Embedding | None = None,
     ) -> None:
         check_engine(engine)
+        self.embed = function_at(embed) if isinstance(embed, str) else embed
         self.engine = engine
         self.method = build_method(method)
         if plan is not None and isinstance(self.method, WholeTensors):
@@ -59,16 +71,29 @@ class FineTuneHook(Hook):
         self.probe = probe
         self.tuning: Tuning | None = None
         self._saved: dict[str, Any] | None = None
+        self.base: str | None = None
+        self.base_files: tuple[str, ...] = ()
 
     def before_run(self, runner: Runner) -> None:
-        if self.tuning is None and trains(runner):
-            self.tuning = start_tuning(
-                runner, self.method, self.selection_pass, plan=self.plan, engine=self.engine
-            )
+        if self.tuning is not None or not trains(runner):
+            return
+        started = start_tuning(
+            runner,
+            self.method,
+            self.selection_pass,
+            plan=self.plan,
+            engine=self.engine,
+            embed=self.embed,
+        )
+        self.tuning = started.tuning
+        self.base, self.base_files = started.base, started.files
+        if not any(isinstance(hook, EpochSeedHook) for hook in runner.hooks):
+            # Dropout of a resumed run is then what it would have been.
+            runner.register_hook(EpochSeedHook())
 
     def select(self, runner: Runner) -> Plan:
         """Make the plan that training would start from, and train nothing."""
-        return plan_alone(runner, self.method, self.selection_pass)
+        return plan_alone(runner, self.method, self.selection_pass, embed=self.embed)
 
     def before_train(self, runner: Runner) -> None:
         assert self.tuning is not None
@@ -83,8 +108,14 @@ class FineTuneHook(Hook):
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         assert self.tuning is not None
-        checkpoint['fine_tune'] = self.tuning.state_dict()
+        checkpoint[TUNING] = self.tuning.state_dict()
+        checkpoint[BASE] = self.base
+        checkpoint.setdefault('meta', {}).update(told_by(runner))
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        if self.tuning is None and trains(runner):
+            return  # the base, which fills what it fits
         check_checkpoint(stock_model(runner), checkpoint)
-        self._saved = checkpoint.get('fine_tune') if runner._resume else None
+        if runner._resume:
+            check_resume(runner, checkpoint)
+        self._saved = checkpoint.get(TUNING) if runner._resume else None

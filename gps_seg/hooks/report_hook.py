@@ -7,18 +7,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
+from mmengine.dist import barrier
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import BaseLoop, Runner
 
 from gps_seg.delta import Delta
 from gps_seg.files import write_content
-from gps_seg.hooks.delta_checkpoint_hook import DELTA, tuning_of
+from gps_seg.hooks.delta_checkpoint_hook import DELTA, best_so_far, tuning_of
 from gps_seg.runner.evaluate import evaluate
+from gps_seg.runner.loops import UNITS, planned, unit_of
+from gps_seg.runner.pictures import AFTER, BEFORE, Classes, MaskRecorder
 from gps_seg.selection import random_state, set_random_state
-from gps_seg.visualization import overlay_sheet, save_figure, save_image
 
 ZERO_SHOT = 'zero_shot.json'
 METRICS = 'metrics.json'
@@ -31,7 +31,8 @@ class ReportHook(Hook):
 
     Where the config has no test split, the validation split is scored, and the metrics are named
     `val/...`. Nothing here selects or tunes anything. zero_shot: whether to score the base.
-    num_pictures: images of the overlay sheet (image, truth, before, after); 0 for none.
+    num_pictures: images of the overlay sheet (image, truth, before, after): the worst, the median
+        and the best by their Dice after training; 0 for none.
 
     Writes `metrics.json` (flat: name -> number, percents) and `overlays/sheet.png`.
     """
@@ -48,9 +49,10 @@ class ReportHook(Hook):
             # Of a run that broke off in this folder before its first checkpoint.
             (Path(runner.work_dir) / ZERO_SHOT).unlink(missing_ok=True)
             shutil.rmtree(Path(runner.work_dir) / 'overlays', ignore_errors=True)
+        barrier()  # before another rank writes there
         if self.zero_shot and runner.iter == 0:
             state = random_state()
-            pictures = self._predictions(runner, 'before')
+            pictures = self._recorder(runner, BEFORE)
             metrics = self._score(runner, 'Zero-shot', pictures)
             set_random_state(state)
             _write_json(runner, ZERO_SHOT, metrics)
@@ -74,7 +76,7 @@ class ReportHook(Hook):
         seconds = runner.message_hub.runtime_info.get(SECONDS, 0.0)
         folder = Path(runner.work_dir)
         tuning_of(runner).load_delta(Delta.load(folder / DELTA))
-        pictures = self._predictions(runner, 'after')
+        pictures = self._recorder(runner, AFTER)
         final = self._score(runner, 'Test', pictures)
         metrics: dict[str, float] = {
             **final,
@@ -87,13 +89,15 @@ class ReportHook(Hook):
             metrics |= {f'zero_shot/{name}': value for name, value in before.items()}
         _write_json(runner, METRICS, metrics)
         runner.logger.info(f'{self._split(runner)} split, best epoch: {_listed(final)}')
-        if self.num_pictures and runner.rank == 0:
-            sheet = _draw_sheet(folder / 'overlays', pictures)
+        sheet = pictures.draw(self.num_pictures) if pictures else None
+        if sheet:
             runner.logger.info(f'Pictures: {sheet}')
 
-    def _predictions(self, runner: Runner, when: str) -> '_Predictions':
-        limit = self.num_pictures if runner.rank == 0 else 0
-        return _Predictions(Path(runner.work_dir) / 'overlays', when, limit)
+    def _recorder(self, runner: Runner, when: str) -> MaskRecorder | None:
+        if not self.num_pictures:
+            return None
+        classes = Classes.of(self._loop(runner).dataloader.dataset)
+        return MaskRecorder(Path(runner.work_dir) / 'overlays', when, classes)
 
     def _counts(self, runner: Runner) -> dict[str, float]:
         tuning = tuning_of(runner)
@@ -102,24 +106,30 @@ class ReportHook(Hook):
             'trainable': summary.trainable,
             'selected': summary.selected,
             'total': summary.total,
-            'epochs': runner.max_epochs,
+            UNITS[unit_of(runner)]: planned(runner),
             'selection_seconds': round(tuning.seconds, 1),
         }
-        info: dict[str, Any] = runner.message_hub.runtime_info
-        if 'best_score' in info:
-            counts |= {'best_epoch': info['best_epoch'], 'val/best': info['best_score']}
+        best, unit = best_so_far(runner), unit_of(runner)
+        if best:
+            counts |= {f'best_{unit}': best[unit], 'val/best': best['score']}
         return counts
 
     def _split(self, runner: Runner) -> str:
         return 'test' if runner.test_loop is not None else 'val'
 
-    def _score(self, runner: Runner, name: str, each: Callable[[Any], None]) -> dict[str, float]:
-        loop: BaseLoop = runner.test_loop if self._split(runner) == 'test' else runner.val_loop
+    def _loop(self, runner: Runner) -> BaseLoop:
+        loop = runner.test_loop if self._split(runner) == 'test' else runner.val_loop
         if loop is None:
             raise ValueError(
                 'the config has neither test_dataloader nor val_dataloader to score on; add one, '
                 'or drop default_hooks.report'
             )
+        return loop
+
+    def _score(
+        self, runner: Runner, name: str, each: Callable[[Any], None] | None
+    ) -> dict[str, float]:
+        loop = self._loop(runner)
         metrics = evaluate(
             runner.model,
             loop.dataloader,
@@ -129,40 +139,6 @@ class ReportHook(Hook):
         )
         prefix = '' if self._split(runner) == 'test' else 'val/'
         return {f'{prefix}{key}': float(value) for key, value in metrics.items()}
-
-
-class _Predictions:
-    """Keeps the predicted masks of the first images as PNG files, so that a resume finds them."""
-
-    def __init__(self, folder: Path, when: str, limit: int) -> None:
-        self.folder = folder
-        self.when = when
-        self.limit = limit
-        self.samples: list[Any] = []
-
-    def path(self, sample: Any) -> Path:
-        return self.folder / self.when / f'{Path(sample.img_path).stem}.png'
-
-    def __call__(self, sample: Any) -> None:
-        if len(self.samples) == self.limit:
-            return
-        self.samples.append(sample)
-        mask = sample.pred_sem_seg.data[0].cpu().numpy().astype(np.uint8) * 255
-        save_image(mask, self.path(sample))
-
-
-def _draw_sheet(folder: Path, after: _Predictions) -> Path:
-    rows = []
-    for sample in after.samples:
-        image = cv2.cvtColor(cv2.imread(sample.img_path), cv2.COLOR_BGR2RGB)
-        truth = sample.gt_sem_seg.data[0].cpu().numpy() == 1
-        prediction = sample.pred_sem_seg.data[0].cpu().numpy() == 1
-        path = folder / 'before' / f'{Path(sample.img_path).stem}.png'
-        before = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) > 0 if path.is_file() else None
-        rows.append((image, truth, before, prediction))
-    names = [Path(sample.img_path).stem for sample in after.samples]
-    save_figure(overlay_sheet(rows, names=names), folder / 'sheet.png')
-    return folder / 'sheet.png'
 
 
 def _listed(metrics: dict[str, float]) -> str:

@@ -10,16 +10,18 @@ from mmengine.runner import Runner
 
 from gps_seg.files import SEALED, remove_leftovers, seal, write_atomically, write_content
 from gps_seg.runner.checkpoints import LAST, plain, safe_globals, with_objects, without_objects
-from gps_seg.runner.resume_checks import check_settings, settings_of
+from gps_seg.runner.loops import is_validated, num_done, planned, unit_of, validation_interval
+from gps_seg.runner.resume_checks import check_resume, told_by
 
 
 @HOOKS.register_module()
 class ResumableCheckpointHook(Hook):
     """Writes `last.pth` after every `interval` epochs, once the epoch is wholly done.
 
-    Where the epoch is validated, it is written after the validation: a run that stops in between
-    repeats the epoch, so that no validation is ever skipped. The file is written beside and
-    renamed; an interruption leaves the one before. It carries a digest of itself, which
+    In a loop of iterations, `interval` counts its `val_interval` instead. Where the epoch, or the
+    iteration, is validated, it is written after the validation: a run that stops in between goes
+    back to the checkpoint before, so that no validation is ever skipped. The file is written beside
+    and renamed; an interruption leaves the one before. It carries a digest of itself, which
     `read_checkpoint` checks.
     """
 
@@ -42,24 +44,38 @@ class ResumableCheckpointHook(Hook):
             # A kill may have come between the two files, or the folder was moved.
             self._name_last(runner)
 
+    def after_train_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: Any = None,
+        outputs: dict | None = None,
+    ) -> None:
+        # The runner counts the iteration only after this hook.
+        if unit_of(runner) == 'iter' and not is_validated(runner, runner.iter + 1):
+            self._save(runner, runner.iter + 1)
+
     def after_train_epoch(self, runner: Runner) -> None:
         # The runner counts the epoch only after this hook.
-        if not _is_validated(runner, runner.epoch + 1):
+        if unit_of(runner) == 'epoch' and not is_validated(runner, runner.epoch + 1):
             self._save(runner, runner.epoch + 1)
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
         if self._training:
-            self._save(runner, runner.epoch)
+            self._save(runner, num_done(runner))
 
     def after_train(self, runner: Runner) -> None:
         self._training = False
 
-    def _save(self, runner: Runner, epoch: int) -> None:
-        if epoch % self.interval and epoch != runner.max_epochs:
+    def _save(self, runner: Runner, done: int) -> None:
+        every = self.interval
+        if unit_of(runner) == 'iter':
+            every *= validation_interval(runner, done)
+        if done % every and done != planned(runner):
             return
         if runner.rank == 0:
             path = Path(runner.work_dir) / LAST
-            write_atomically(path, lambda temporary: self._write(runner, epoch, temporary))
+            write_atomically(path, lambda temporary: self._write(runner, done, temporary))
             self._name_last(runner)
 
     def _name_last(self, runner: Runner) -> None:
@@ -67,8 +83,12 @@ class ResumableCheckpointHook(Hook):
         path = Path(runner.work_dir) / LAST
         write_content(path.with_name('last_checkpoint'), str(path))
 
-    def _write(self, runner: Runner, epoch: int, path: Path) -> None:
-        meta = {'epoch': epoch, 'iter': runner.iter, 'max_epochs': runner.max_epochs}
+    def _write(self, runner: Runner, done: int, path: Path) -> None:
+        by_epoch = unit_of(runner) == 'epoch'
+        meta = {
+            'epoch': done if by_epoch else runner.epoch,
+            'iter': runner.iter if by_epoch else done,
+        }
         self._sealing = True
         try:
             runner.save_checkpoint(str(path.parent), path.name, meta=meta)
@@ -80,28 +100,11 @@ class ResumableCheckpointHook(Hook):
         if self._sealing:
             checkpoint[SEALED] = True
         checkpoint['message_hub'] = without_objects(checkpoint['message_hub'])
-        checkpoint['meta'] = plain({**checkpoint['meta'], 'settings': settings_of(runner)})
+        checkpoint['meta'] = plain({**checkpoint['meta'], **told_by(runner)})
         checkpoint['param_schedulers'] = plain(checkpoint['param_schedulers'])
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         if 'message_hub' in checkpoint:
             checkpoint['message_hub'] = with_objects(checkpoint['message_hub'])
-        planned = checkpoint.get('meta', {}).get('max_epochs')
-        if runner._resume and planned is not None and planned != runner.max_epochs:
-            raise ValueError(
-                f'the checkpoint belongs to a schedule of {planned} epochs, the config now says '
-                f'{runner.max_epochs}; its learning rates would be wrong from here on. Resume with '
-                f'max_epochs={planned}, or start a new run with the longer schedule'
-            )
-        saved = checkpoint.get('meta', {}).get('settings')
-        if runner._resume and saved is not None:
-            check_settings(saved, settings_of(runner))
-
-
-def _is_validated(runner: Runner, epoch: int) -> bool:
-    loop = runner.train_loop
-    return (
-        runner.val_loop is not None
-        and epoch >= loop.val_begin
-        and (epoch % loop.val_interval == 0 or epoch == loop.max_epochs)
-    )
+        if runner._resume:
+            check_resume(runner, checkpoint)

@@ -1,23 +1,28 @@
 """A fine-tuning inside an MMEngine runner: base, plan, optimizer and distributed wrapper."""
 
-from dataclasses import replace
+import copy
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.dataset import pseudo_collate
+from mmengine.dataset import RepeatDataset, pseudo_collate
 from mmengine.dist import broadcast_object_list, get_dist_info
 from mmengine.logging import MMLogger
-from mmengine.model import is_model_wrapper
+from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.runner import Runner
 from torch import Tensor, nn
 
 from gps_seg.datasets.seeded import SeededDataset
 from gps_seg.methods import Method, ModelParts, Plan
+from gps_seg.runner.base_weights import load_base_weights, revised_by_hooks
 from gps_seg.runner.checkpoints import safe_globals
 from gps_seg.runner.contrastive_batches import PROBE_EPOCH, ContrastiveBatches
-from gps_seg.runner.model_parts import model_parts
+from gps_seg.runner.loading_record import by_part, shortened
+from gps_seg.runner.model_modes import dropout_off
+from gps_seg.runner.model_parts import Embedding, model_parts
 from gps_seg.runner.progress import pass_progress
 from gps_seg.runner.ranks import (
     check_not_sharded,
@@ -25,7 +30,7 @@ from gps_seg.runner.ranks import (
     of_the_first_rank,
     sum_over_ranks,
 )
-from gps_seg.runner.resume_source import resume_path, saved_tuning
+from gps_seg.runner.resume_source import settle_source
 from gps_seg.runner.seeded_loading import seed_training_draws
 from gps_seg.selection import preserved
 from gps_seg.tuning import SelectionPass, Tuning, make_plan, start
@@ -34,11 +39,15 @@ from gps_seg.tuning.probe import probe_gradients
 
 PLAN_FILE = 'plan.safetensors'
 PENALTY = 'loss_penalty'
+NUM_PROBED = 2
 
 
 def stock_model(runner: Runner) -> Any:
-    """The runner's model without its distributed wrapper."""
-    return runner.model.module if is_model_wrapper(runner.model) else runner.model
+    """The runner's model without its wrappers (distributed, test-time augmentation)."""
+    model = runner.model
+    while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
+        model = model.module
+    return model
 
 
 def trains(runner: Runner) -> bool:
@@ -51,6 +60,19 @@ def trains(runner: Runner) -> bool:
     return isinstance(runner.optim_wrapper, OptimWrapper)
 
 
+@dataclass(frozen=True, eq=False)
+class Started:
+    """A fine-tuning in a runner, and where its base came from.
+
+    base: what `load_from` named, which a resume needs again.
+    files: the addresses of all weights that filled something.
+    """
+
+    tuning: Tuning
+    base: str | None
+    files: tuple[str, ...]
+
+
 def start_tuning(
     runner: Runner,
     method: Method,
@@ -58,27 +80,29 @@ def start_tuning(
     *,
     plan: str | None = None,
     engine: str = 'auto',
-) -> Tuning:
+    embed: Embedding | None = None,
+) -> Started:
     """Convert the runner's model, and give the optimizer and the wrapper what is trained.
 
     plan: a plan file to train from instead of selecting. On resume, the plan and the values come
-    from the checkpoint. Raises ValueError where these do not fit the base.
+        from the checkpoint.
+    embed: in place of the model's own embedding; see `model_parts`.
+
+    Raises ValueError where the plan or the checkpoint do not fit the base.
     """
-    if runner._resume:
-        # MMEngine would search by itself, and perhaps not find what the plan is taken from.
-        runner._load_from = resume_path(runner)
-    model, parts = load_base(runner)
+    source = settle_source(runner)
+    model, parts, files = load_base(runner, address=source.base, embed=embed)
 
     def make(base: str) -> Plan:
         return plan_of_runner(runner, method, parts, settings, base=base)
 
-    tuning = start(
-        model, method, parts, make, plan=plan, resume=saved_tuning(runner), engine=engine
-    )
+    tuning = start(model, method, parts, make, plan=plan, resume=source.tuning, engine=engine)
     if runner.rank == 0 and not tuning.plan.is_empty:
         tuning.plan.save(Path(runner.work_dir) / PLAN_FILE)
     for line in str(tuning).splitlines():
         runner.logger.info(line)
+    if parts.frozen:
+        runner.logger.info(f'frozen by the model itself, left as it is: {by_part(parts.frozen)}')
     seed_training_draws(runner)
     tuning.refill(runner.optim_wrapper.optimizer)
     if tuning.has_penalty:
@@ -87,32 +111,47 @@ def start_tuning(
         # The wrapper was built around the dense parameters; without a new one the ranks would
         # train the compact values apart, without an error.
         runner.model = runner.wrap_model(runner.cfg.get('model_wrapper_cfg'), model)
-    return tuning
+    return Started(tuning, source.base, tuple(files))
 
 
-def plan_alone(runner: Runner, method: Method, settings: SelectionPass) -> Plan:
+def plan_alone(
+    runner: Runner,
+    method: Method,
+    settings: SelectionPass,
+    *,
+    embed: Embedding | None = None,
+) -> Plan:
     """Make the plan that training would start from, and train nothing. The runner must be new."""
-    model, parts = load_base(runner)
+    model, parts, _ = load_base(runner, address=runner._load_from, embed=embed)
     base = base_fingerprint(model, parts.fresh)
     return plan_of_runner(runner, method, parts, settings, base=base)
 
 
-def load_base(runner: Runner) -> tuple[Any, ModelParts]:
-    """Let the model load its pretrained weights. Returns it and its parts.
+def load_base(
+    runner: Runner, *, address: str | None, embed: Embedding | None
+) -> tuple[Any, ModelParts, list[str]]:
+    """Let the model load its pretrained weights. Returns it, its parts and the files.
 
-    Raises ValueError where no file filled anything, or where the runner would replace the base.
+    address: what `load_from` names beside the weights that the model names itself.
+    embed: see `model_parts`.
+
+    Raises ValueError where no file filled anything.
     """
     check_not_sharded(runner.model)
     # Otherwise MMEngine's own loader falls back to one that runs code from the file.
     torch.serialization.add_safe_globals(safe_globals())
-    if runner._load_from and not runner._resume:
-        raise ValueError(
-            f'load_from={runner._load_from!r} would replace the base after the selection; name '
-            'the weights in the model (checkpoint), or resume with --resume PATH'
-        )
     model = stock_model(runner)
-    model.init_weights()
-    return model, model_parts(model)
+    try:
+        loaded = load_base_weights(model, address, revise=partial(revised_by_hooks, runner))
+    except FileNotFoundError as error:
+        if not runner._resume:
+            raise
+        raise FileNotFoundError(f'{error}. The run to resume started from them') from error
+    if not runner._resume:
+        # The runner would load the same again, over the model that is converted by then.
+        runner._has_loaded = True
+    files = [file.address for file in loaded.files if file.filled]
+    return model, model_parts(model, loaded, embed=embed), files
 
 
 def plan_of_runner(
@@ -132,7 +171,7 @@ def plan_of_runner(
     size = settings.micro_batch_size or loader.batch_size or 1
     settings = replace(settings, micro_batch_size=size)
     batches = ContrastiveBatches(
-        loader.dataset, settings, seed=seeds[0], rank=rank, num_ranks=num_ranks
+        _once(loader.dataset), settings, seed=seeds[0], rank=rank, num_ranks=num_ranks
     )
     plan = make_plan(
         stock_model(runner),
@@ -155,18 +194,29 @@ def plan_of_runner(
     return of_the_first_rank(plan)
 
 
+def _once(dataset: Any) -> Any:
+    """A data set without the repetitions that make its epochs longer."""
+    while isinstance(dataset, RepeatDataset):
+        dataset = dataset.dataset
+    return dataset
+
+
 def log_probe(runner: Runner, tuning: Tuning) -> None:
     """Compare every compact gradient with the dense one, and name what gets no gradient.
 
-    Costs two training steps of one image. Raises RuntimeError where a gradient is wrong.
+    Costs two training steps of two images: a batch norm of pooled features cannot train on one.
+    Dropout is off. Raises RuntimeError where a gradient is wrong.
     """
     model: Any = tuning.model
-    # A draw of its own: no training epoch and no view of the selection uses it.
-    seed = runner.seed or 0
-    sample = SeededDataset(runner.train_dataloader.dataset, seed)[(seed, PROBE_EPOCH, 0)]
+    dataset: Any = runner.train_dataloader.dataset
+    # Draws of their own: no training epoch and no view of the selection uses them.
+    seed, num = runner.seed or 0, len(dataset)
+    draws = [(seed, PROBE_EPOCH - place, place % num) for place in range(NUM_PROBED)]
+    samples = [SeededDataset(dataset, seed)[draw] for draw in draws]
 
     def loss() -> Tensor:
-        data = model.data_preprocessor(pseudo_collate([sample]), True)
+        # Padding writes into the data samples.
+        data = model.data_preprocessor(pseudo_collate(copy.deepcopy(samples)), True)
         losses = model(**data, mode='loss')
         # A penalty gives every trained parameter a gradient, which would hide the silent ones.
         losses.pop(PENALTY, None)
@@ -174,7 +224,8 @@ def log_probe(runner: Runner, tuning: Tuning) -> None:
 
     with preserved(model):
         model.train()
-        report = probe_gradients(model, loss)
+        with dropout_off(model):
+            report = probe_gradients(model, loss)
     if report.wrong:
         raise RuntimeError(
             f'{len(report.wrong)} selected weights get a gradient that differs from the dense '
@@ -198,12 +249,6 @@ def check_checkpoint(model: nn.Module, checkpoint: dict[str, Any]) -> None:
             f'the checkpoint does not fit the model: {shortened(sorted(differing))} stand in '
             'only one of the two'
         )
-
-
-def shortened(names: Any, *, limit: int = 6) -> str:
-    """Some names and how many more there are."""
-    listed = ', '.join(list(names)[:limit])
-    return listed if len(names) <= limit else f'{listed} and {len(names) - limit} more'
 
 
 def _add_penalty_to_losses(model: nn.Module, tuning: Tuning) -> None:

@@ -5,6 +5,8 @@ from typing import Any
 
 from mmengine.runner import Runner
 
+from gps_seg.runner.loops import UNITS, planned, unit_of
+
 # What decides the rest of a training, of a config.
 WATCHED = ('model', 'optim_wrapper', 'param_scheduler', 'train_cfg', 'train_dataloader')
 # How images are loaded and where files lie change no result, nor does when the run is validated.
@@ -17,10 +19,34 @@ FREE = (
     'persistent_workers',
     'pin_memory',
     'prefetch_factor',
+    'pretrained',
     'root',
     'val_begin',
     'val_interval',
 )
+
+
+def told_by(runner: Runner) -> dict[str, Any]:
+    """What a checkpoint's `meta` must say for `check_resume`."""
+    return {f'max_{unit_of(runner)}s': planned(runner), 'settings': settings_of(runner)}
+
+
+def check_resume(runner: Runner, checkpoint: Mapping[str, Any]) -> None:
+    """Raise ValueError where the run would go on with another schedule, or other settings.
+
+    A checkpoint that does not say which it had is let pass.
+    """
+    meta = checkpoint.get('meta', {})
+    unit = unit_of(runner)
+    before, now = meta.get(f'max_{unit}s'), planned(runner)
+    if before is not None and before != now:
+        raise ValueError(
+            f'the checkpoint belongs to a schedule of {before} {UNITS[unit]}, the config now says '
+            f'{now}; its learning rates would be wrong from here on. Resume with '
+            f'max_{unit}s={before}, or start a new run with the longer schedule'
+        )
+    if meta.get('settings') is not None:
+        check_settings(meta['settings'], settings_of(runner))
 
 
 def settings_of(runner: Runner) -> dict[str, str]:

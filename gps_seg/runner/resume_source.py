@@ -1,13 +1,18 @@
 """Where a run goes on from, and what it needs from there."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mmengine.dist import barrier
 from mmengine.runner import Runner
 
-from gps_seg.files import write_content
-from gps_seg.runner.checkpoints import LAST, read_checkpoint
+from gps_seg.files import load_pickle, write_content
+from gps_seg.runner.checkpoints import LAST, read_checkpoint, safe_globals
+
+# What a checkpoint of a fine-tuning holds beside MMEngine's own: its state, and its base.
+TUNING = 'fine_tune'
+BASE = 'base_weights'
 
 
 def resume_path(runner: Runner) -> str | None:
@@ -51,18 +56,52 @@ def bring_along(runner: Runner, name: str, *, instead: str) -> None:
     barrier()
 
 
-def saved_tuning(runner: Runner) -> dict[str, Any] | None:
-    """The state of the fine-tuning that the runner is about to resume; None for a new one.
+@dataclass(frozen=True)
+class Source:
+    """Where a run starts.
 
-    Raises ValueError where the checkpoint holds none.
+    base: what `load_from` names as base weights, beside those that the model names itself.
+    tuning: the state of the fine-tuning to go on with; None for a new one.
     """
-    path = resume_path(runner)
+
+    base: str | None
+    tuning: dict[str, Any] | None = None
+
+
+def settle_source(runner: Runner) -> Source:
+    """Decide whether `load_from` names base weights or the run to resume, for MMEngine too.
+
+    A config that names its base by `load_from` may be resumed as it is: MMEngine itself would take
+    the base for the checkpoint to resume. The base of a run is remembered in its checkpoints.
+
+    Raises ValueError where a resume is asked of a checkpoint without a fine-tuning.
+    """
+    named = runner._load_from
+    if not runner._resume:
+        return Source(named)
+    checkpoint = None if named is None else _training_checkpoint(named)
+    path = latest_checkpoint(runner.work_dir) if checkpoint is None else named
+    base = named if checkpoint is None else None
+    # MMEngine would search by itself, and perhaps not find what the plan is taken from.
+    runner._load_from = path
     if path is None:
-        return None
-    state = read_checkpoint(path).get('fine_tune')
-    if state is None:
+        runner.logger.info(f'{runner.work_dir} holds no checkpoint to resume, so training begins')
+        runner._resume = False
+        return Source(base)
+    if checkpoint is None:
+        checkpoint = read_checkpoint(path)
+    if checkpoint.get(TUNING) is None:
         raise ValueError(
             f'{path} holds no fine-tuning state, so training cannot go on from it exactly; '
             'resume from a last.pth that this toolkit wrote, or start anew without --resume'
         )
-    return state
+    return Source(base or checkpoint.get(BASE), checkpoint[TUNING])
+
+
+def _training_checkpoint(path: str) -> dict[str, Any] | None:
+    """What the checkpoint of a training holds; None for weights alone, or another address."""
+    if not Path(path).is_file() or Path(path).suffix == '.safetensors':
+        return None
+    content = load_pickle(path, safe_globals())
+    keys = content.keys() if isinstance(content, dict) else ()
+    return content if {TUNING, 'optimizer', 'message_hub'} & set(keys) else None

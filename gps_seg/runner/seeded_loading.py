@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from mmengine.runner import Runner
+from mmengine.runner import IterBasedTrainLoop, Runner
 
 from gps_seg.datasets.sampler import EpochSampler
 from gps_seg.datasets.seeded import DrawSampler, SeededDataset, with_draws
@@ -31,3 +31,7 @@ def seed_training_draws(runner: Runner) -> None:
     # torch refuses to set these on a finished loader, though no worker has started yet.
     object.__setattr__(loader, 'sampler', draws)
     object.__setattr__(loader, 'dataset', SeededDataset(loader.dataset, seed))
+    loop: Any = runner.train_loop
+    if isinstance(loop, IterBasedTrainLoop):
+        # Some versions of MMEngine have begun to load already, with the draws of before.
+        loop.dataloader_iterator = type(loop.dataloader_iterator)(loader)

@@ -331,13 +331,17 @@ def test_a_checkpoint_can_be_resumed_in_another_folder_or_after_a_move(tmp_path:
     assert train_command.main([str(tmp_path / 'elsewhere.py'), '--resume', checkpoint]) == 2
 
 
-def test_weights_that_would_replace_the_base_after_the_selection_are_refused(
-    tmp_path: Path,
+def test_weights_that_load_from_names_are_the_base_before_the_selection(
+    finished: tuple[Path, Tuning], tmp_path: Path
 ) -> None:
     config = toy_config(tmp_path)
-    config.load_from = str(tmp_path / 'base.pth')
-    with pytest.raises(ValueError, match='would replace the base'):
-        run(config)
+    config.load_from, config.model.checkpoint = config.model.checkpoint, None
+    tuning = tuning_of(run(config))
+    assert tuning.base == finished[1].base
+    assert tuning.fresh == frozenset()
+    assert tuning.plan.selection.overlap(finished[1].plan.selection) == 1
+    # The runner did not load it a second time, over the trained weights.
+    assert states_equal(final_state(config.work_dir), final_state(str(finished[0] / 'run')))
 
 
 def test_validating_alone_leaves_no_delta(tmp_path: Path) -> None:

@@ -5,13 +5,14 @@ from types import SimpleNamespace
 
 import numpy as np
 import torch
+from mmengine.runner import IterBasedTrainLoop
 
 from gps_seg.hooks import EpochSeedHook
 
 
 def draws(*, seed: int = 1, epoch: int = 2, rank: int = 0, before: int = 0) -> tuple[float, ...]:
     torch.rand(before), np.random.rand(before), [random.random() for _ in range(before)]
-    runner = SimpleNamespace(seed=seed, epoch=epoch, rank=rank)
+    runner = SimpleNamespace(seed=seed, epoch=epoch, rank=rank, train_loop=None)
     EpochSeedHook().before_train_iter(runner, 0)
     return torch.rand(()).item(), float(np.random.rand()), random.random()
 
@@ -28,6 +29,16 @@ def test_draws_differ_between_epochs_seeds_and_ranks() -> None:
 def test_later_iterations_of_an_epoch_go_on_drawing() -> None:
     draws()
     first = torch.rand(()).item()
-    runner = SimpleNamespace(seed=1, epoch=2, rank=0)
+    runner = SimpleNamespace(seed=1, epoch=2, rank=0, train_loop=None)
     EpochSeedHook().before_train_iter(runner, 1)
     assert torch.rand(()).item() != first
+
+
+def test_in_a_loop_of_iterations_each_iteration_has_draws_of_its_own() -> None:
+    loop = object.__new__(IterBasedTrainLoop)
+    numbers = []
+    for iteration in (4, 5, 4):
+        runner = SimpleNamespace(seed=1, epoch=0, iter=iteration, rank=0, train_loop=loop)
+        EpochSeedHook().before_train_iter(runner, iteration)
+        numbers.append(torch.rand(()).item())
+    assert numbers[0] == numbers[2] != numbers[1]

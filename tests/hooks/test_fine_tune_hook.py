@@ -23,7 +23,13 @@ def hook_and_runner(model: ToyNet) -> tuple[FineTuneHook, Any]:
     hook = FineTuneHook(dict(type='Random', k=1), probe=False)
     hook.tuning = gps_seg.tune(model, method='random', k=1)
     runner = SimpleNamespace(
-        model=model, iter=1, _resume=True, logger=logging.getLogger(), cfg=Config()
+        model=model,
+        iter=1,
+        _resume=True,
+        logger=logging.getLogger(),
+        cfg=Config(),
+        train_loop=None,
+        max_epochs=1,
     )
     return hook, runner
 
