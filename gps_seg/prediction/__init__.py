@@ -1,0 +1,19 @@
+"""Masks of new images from a tuned model: in Python, for folders of files, and as other formats."""
+
+import warnings
+
+try:
+    with warnings.catch_warnings():
+        # Compiled operations of MMCV, which nothing here needs.
+        warnings.filterwarnings('ignore', message='Fail to import ``MultiScaleDeformable')
+        import mmseg.models  # noqa: F401
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(
+        f"{error}. gps_seg.load needs mmengine, mmcv and mmsegmentation: pip install 'gps-seg[mm]'"
+    ) from error
+
+from gps_seg.prediction.loading import load
+from gps_seg.prediction.prediction import Prediction
+from gps_seg.prediction.predictor import Predictor
+
+__all__ = ['Prediction', 'Predictor', 'load']
