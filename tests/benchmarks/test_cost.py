@@ -10,8 +10,9 @@ from torch import nn
 from gps_seg.methods import describe
 from gps_seg.selection import CRITERIA, Entries, Selection, selectable_weights
 from gps_seg.sparse import make_sparse
+from tools.benchmarks import selection_cost
 from tools.benchmarks.column_shares import load_shares, selection_with_shares, share
-from tools.benchmarks.cost import main
+from tools.benchmarks.cost import rows
 from tools.benchmarks.meters import (
     TrainingStep,
     count,
@@ -116,23 +117,21 @@ def test_a_vit_gets_vit_tinys_shares_layer_by_layer() -> None:
 
 
 def test_the_benchmark_writes_the_promised_rows(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv('GPS_SEG_DATA', str(tmp_path))
-    path = tmp_path / 'cost.json'
     methods = ['full', 'bias', 'gps', 'lora']
-    options = ['--models', 'vit_tiny', '--methods', ','.join(methods), '--json', str(path)]
-    assert main([*options, '--rounds', '1', '--batch', '1']) == 0
-    rows = json.loads(path.read_text())
-    assert [row['method'] for row in rows] == methods
-    for row in rows:
+    measured = rows('vit_tiny', methods, rounds=1, batch=1)
+    assert [row['method'] for row in measured] == methods
+    assert json.loads(json.dumps(measured)) == measured
+    for row in measured:
         for key, sort in PROMISED.items():
             assert isinstance(row[key], sort), key
-    full, bias, gps, _ = rows
+    full, bias, gps, _ = measured
     assert bias['backward_gflop'] <= gps['backward_gflop'] < 1.05 * bias['backward_gflop']
     assert bias['saved_mib'] <= gps['saved_mib'] < 0.8 * full['saved_mib']
     assert gps['gradient_bytes'] + gps['optimizer_bytes'] <= 3.2 * 4 * gps['trainable']
-    assert 'column shares of ViT-Tiny' in capsys.readouterr().out
+    assert gps['selection'] == 'column shares of ViT-Tiny'
 
 
 def test_an_unknown_method_is_named_with_the_known_ones() -> None:
@@ -150,12 +149,12 @@ def test_selecting_is_measured_beside_a_training_step(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv('GPS_SEG_DATA', str(tmp_path))
-    path = tmp_path / 'selection.json'
-    options = ['--selection', '--batch', '4', '--rounds', '1', '--json', str(path)]
-    assert main(options) == 0
-    rows = {row['pass']: row for row in json.loads(path.read_text())}
-    assert CRITERIA.keys() <= rows.keys()
-    step, forward_only = rows['forward + backward'], rows['weight_activation']
+    measured = {row['method']: row for row in selection_cost.rows(batch=4, rounds=1)}
+    assert CRITERIA.keys() <= measured.keys()
+    step, forward_only = measured['forward + backward'], measured['weight_activation']
     assert step['peak_ratio_to_step'] == step['time_ratio_to_step'] == 1
     assert forward_only['peak_ratio_to_step'] < 0.5
-    assert rows['supcon_gradient in 4 chunks']['peak_mib'] < rows['supcon_gradient']['peak_mib']
+    assert (
+        measured['supcon_gradient in 4 chunks']['peak_mib']
+        < measured['supcon_gradient']['peak_mib']
+    )

@@ -13,6 +13,7 @@ from torch.optim import Adam
 
 from gps_seg import Plan, Selection, describe, tune
 from gps_seg import select as select_plan
+from gps_seg.methods.late import late_parts
 from gps_seg.tuning.base import base_fingerprint
 from tools.benchmarks.subjects import block_linears
 
@@ -64,14 +65,16 @@ def _plan(model: nn.Module, selection: Selection) -> Plan:
     return Plan(selection.described(base=base))
 
 
-def gps(model: nn.Module, select: Select, *, k: int) -> Way:
-    """This project's GPS."""
-    return _ours(model, _plan(model, select(model, k)), 'gps', k=k)
+def gps(model: nn.Module, select: Select, *, k: int, train_from: float = 0.0) -> Way:
+    """This project's GPS, from a block on."""
+    below = late_parts(model, describe(model), train_from).below
+    selection = Selection({n: e for n, e in select(model, k).items() if n not in below})
+    return _ours(model, _plan(model, selection), 'gps', k=k, train_from=train_from)
 
 
-def whole(model: nn.Module, method: str) -> Way:
+def whole(model: nn.Module, method: str, *, train_from: float = 0.0) -> Way:
     """Full fine-tuning, the head alone, or the biases and the head."""
-    return _ours(model, _plan(model, Selection({})), method)
+    return _ours(model, _plan(model, Selection({})), method, train_from=train_from)
 
 
 def gps_dense(model: nn.Module, select: Select, *, k: int) -> Way:
@@ -131,13 +134,15 @@ def _peft(model: nn.Module, config: Any) -> Way:
     )
 
 
-def peft_lora(model: nn.Module) -> Way:
+def peft_lora(model: nn.Module, *, train_from: float = 0.0) -> Way:
     """PEFT's LoRA of rank 8 on every linear layer of the backbone, and the head."""
+    below = late_parts(model, describe(model), train_from).below
 
     def config(layers: list[str]) -> Any:
         from peft import LoraConfig
 
-        return LoraConfig(r=LORA_RANK, target_modules=layers)
+        late = [path for path in layers if f'{path}.weight' not in below]
+        return LoraConfig(r=LORA_RANK, target_modules=late)
 
     return _peft(model, config)
 
@@ -169,13 +174,21 @@ def supertuning(model: nn.Module) -> Way:
 
 def way(name: str) -> Callable[[nn.Module, Select], Way]:
     """The way that a row of the table is called by. Raises ValueError where there is none."""
+    late = re.fullmatch(r'(full|bias|gps|peft_lora)(?:_k(\d+))?_last(\d\d)', name)
+    if late:
+        k, train_from = int(late[2] or 1), 1 - int(late[3]) / 100
+        if late[1] == 'gps':
+            return lambda model, select: gps(model, select, k=k, train_from=train_from)
+        if late[1] == 'peft_lora':
+            return lambda model, select: peft_lora(model, train_from=train_from)
+        return lambda model, select: whole(model, late[1], train_from=train_from)
     spared = re.fullmatch(r'(gps|gps_dense)(?:_k(\d+))?', name)
     if spared:
         function = gps if spared[1] == 'gps' else gps_dense
         k = int(spared[2] or 1)
         return lambda model, select: function(model, select, k=k)
     if name not in OTHER_WAYS:
-        known = 'gps, gps_k4, gps_k<K>, gps_dense, ' + ', '.join(OTHER_WAYS)
+        known = 'gps, gps_k4, gps_k<K>, gps_dense, gps_last50, ' + ', '.join(OTHER_WAYS)
         raise ValueError(f'there is no method {name!r} here; choose from {known}')
     function_ = OTHER_WAYS[name]
     return lambda model, select: function_(model)

@@ -1,0 +1,152 @@
+"""What is compared with what: the file of a suite."""
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from gps_seg.cli.configs import load_config
+from gps_seg.shipped import shipped_folder
+
+CHECKPOINTS = ('best', 'last')
+EXTENSIONS = ('all', 'each')
+LENGTH = 'train_cfg.max_epochs'
+# A setting of a method that is the seed of the run, such as that of a random mask.
+SEED = '$seed'
+
+
+@dataclass(frozen=True)
+class Column:
+    """What is compared: a method on a model on a data set. Each key is one of the suite's."""
+
+    data: str
+    model: str
+    method: str
+
+    def __str__(self) -> str:
+        return f'{self.method} on {self.model}, {self.data}'
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A comparison.
+
+    name, title, notes: what the report says of it.
+    data: by name, `options`, dotted settings of the config, and `tests`, further test sets by name,
+        each the settings of `test_dataloader` that differ.
+    models: by name, `config`, a file or a shipped config, and `options`.
+    methods: by name, `label`, `method` as in FineTuneHook and `options`.
+    settings: dotted settings of every cell.
+    tune: the grid, values by dotted setting; empty to tune nothing.
+    tuner: 'grid', or the number of trials of Optuna's TPE between the ends of each range.
+    extend: where the best value lies at an end of the grid, another step is tried until it does
+        not: by 'each' method for itself, or by 'all' methods of a model as soon as one needs it.
+    tune_epochs, epochs: the length of a trial and of a final run, a value of `length`.
+    seeds: of the final runs; trials take the first one.
+    validation: the metric that tunes and that chooses the epoch; higher is better.
+    tests: metrics of the test split that the report shows, the first one ranks.
+    checkpoint: test the 'best' epoch by the validation metric, or the 'last'.
+    reference, control: the methods that the report compares the others with.
+    published: tables of published results to stand beside, by name.
+    measure: instead of trainings, `function`, a 'module:function' that returns rows with a
+        `method` each, and `cases`, its keyword arguments by name; a cell is one call.
+    """
+
+    name: str
+    data: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    models: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    methods: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    title: str = ''
+    notes: Sequence[str] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    tune: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    tuner: str | int = 'grid'
+    extend: str = 'all'
+    tune_epochs: int = 2
+    epochs: int = 4
+    length: str = LENGTH
+    seeds: Sequence[int] = (0,)
+    validation: str = 'mDice'
+    tests: Sequence[str] = ('mDice', 'mIoU')
+    checkpoint: str = 'best'
+    reference: str | None = None
+    control: str | None = None
+    published: Sequence[Any] = ()
+    measure: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.measure:
+            if self.measure.keys() != {'function', 'cases'} or not self.measure['cases']:
+                raise ValueError(f'measure of the suite {self.name} needs function and cases')
+            return
+        for name in ('data', 'models', 'methods', 'seeds', 'tests'):
+            if not getattr(self, name):
+                raise ValueError(f'the suite {self.name} has no {name}; it needs at least one')
+        _one_of('checkpoint', self.checkpoint, CHECKPOINTS)
+        _one_of('extend', self.extend, EXTENSIONS)
+        if self.tuner != 'grid' and not (isinstance(self.tuner, int) and self.tuner > 0):
+            raise ValueError(f"tuner is 'grid' or a number of trials, got {self.tuner!r}")
+        for name in ('tune_epochs', 'epochs'):
+            if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
+                raise ValueError(f'{name} must be an integer of 1 or more: {getattr(self, name)!r}')
+        for key, values in self.tune.items():
+            if not values or len(set(values)) != len(values):
+                raise ValueError(f'tune: {key} needs distinct values, got {list(values)}')
+        for role in ('reference', 'control'):
+            name = getattr(self, role)
+            if name is not None and name not in self.methods:
+                raise ValueError(f'the {role} {name!r} is no method of the suite {self.name}')
+
+    @property
+    def columns(self) -> list[Column]:
+        return [Column(*names) for names in product(self.data, self.models, self.methods)]
+
+    def label(self, column: Column) -> str:
+        """What the report calls the method of a column."""
+        return self.methods[column.method].get('label', column.method)
+
+    def only(self, **chosen: Sequence[str] | None) -> 'Suite':
+        """The part with these data, models or methods; None for all of a kind.
+
+        Raises ValueError, with what there is, where the suite lacks one.
+        """
+        parts: dict[str, Any] = {}
+        for kind, names in chosen.items():
+            if names is None:
+                continue
+            if self.measure:
+                raise ValueError(f'the suite {self.name} measures, so it has no {kind} to choose')
+            there = getattr(self, kind)
+            for name in names:
+                _one_of(kind, name, tuple(there))
+            parts[kind] = {name: there[name] for name in names}
+        methods = parts.get('methods', self.methods)
+        parts |= {r: None for r in ('reference', 'control') if getattr(self, r) not in methods}
+        return replace(self, **parts)
+
+
+def load_suite(name: str | Path) -> Suite:
+    """Read a suite: a file, or the name of a shipped one such as 'kvasir-tiny'.
+
+    Raises FileNotFoundError that names the shipped ones, ValueError for an unknown or missing key.
+    """
+    folder = shipped_folder('configs') / 'suites'
+    if not Path(name).is_file() and not (folder / f'{name}.py').is_file():
+        shipped = ', '.join(sorted(path.stem for path in folder.glob('[!_]*.py')))
+        raise FileNotFoundError(f'no suite {name}; give a file, or one of {shipped}')
+    file = Path(name) if Path(name).is_file() else folder / f'{name}.py'
+    values = load_config(file).to_dict()
+    known = {entry.name for entry in fields(Suite)}
+    for key in values.keys() - known:
+        _one_of(f'the suite {file} has an unknown key; key', key, tuple(sorted(known)))
+    values.setdefault('name', file.stem)
+    return Suite(**values)
+
+
+def _one_of(kind: str, name: Any, known: Sequence[str]) -> None:
+    if name not in known:
+        near = difflib.get_close_matches(str(name), known, n=1)
+        hint = f'; did you mean {near[0]}?' if near else ''
+        raise ValueError(f'{kind} {name!r} is none of {", ".join(known)}{hint}')

@@ -1,0 +1,95 @@
+"""The file of a suite, and digests."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from gps_seg.bench import digests
+from gps_seg.bench.cells import Cell
+from gps_seg.bench.measurements import Measurement, function_of
+from gps_seg.bench.suite import Suite, load_suite
+from gps_seg.shipped import shipped_folder
+from tests.bench.toy_suite import LR, write_suite
+
+SHIPPED = sorted(path.stem for path in (shipped_folder('configs') / 'suites').glob('*.py'))
+
+
+def test_a_suite_comes_back_from_its_file(suite: Suite, tmp_path: Path) -> None:
+    assert load_suite(write_suite(suite, tmp_path / 'suite.py')) == suite
+
+
+@pytest.mark.parametrize(
+    'line, words',
+    [
+        ('epoch = 3', "epoch'.*did you mean epochs"),
+        ('checkpoint = "middle"', "checkpoint 'middle' is none of best, last"),
+        ('epochs = 0', 'epochs must be an integer of 1 or more'),
+        ('tune = {"lr": []}', 'tune: lr needs distinct values'),
+        ('reference = "nobody"', "reference 'nobody' is no method"),
+        ('tuner = "guess"', "tuner is 'grid' or a number"),
+        ('methods = {}', 'has no methods'),
+    ],
+)
+def test_a_wrong_suite_is_refused_with_the_reason(
+    suite: Suite, tmp_path: Path, line: str, words: str
+) -> None:
+    path = write_suite(suite, tmp_path / 'suite.py')
+    path.write_text(path.read_text() + line + '\n')
+    with pytest.raises(ValueError, match=words):
+        load_suite(path)
+
+
+def test_an_unknown_suite_names_the_shipped_ones() -> None:
+    with pytest.raises(FileNotFoundError, match='kvasir-tiny'):
+        load_suite('kvasir-tinny')
+
+
+def test_a_part_of_a_suite_drops_comparisons_with_what_is_left_out(suite: Suite) -> None:
+    part = suite.only(methods=['gps', 'random'])
+    assert list(part.methods) == ['gps', 'random']
+    assert (part.reference, part.control) == (None, 'random')
+    with pytest.raises(ValueError, match="methods 'gsp' is none of linear, gps, random; did you"):
+        suite.only(methods=['gsp'])
+
+
+@pytest.mark.parametrize('name', SHIPPED)
+def test_the_cells_of_a_shipped_suite_have_configs(name: str) -> None:
+    suite = load_suite(name)
+    assert suite.title
+    for case in suite.measure.get('cases', ()):
+        assert callable(function_of(suite.measure['function']))
+        assert Measurement(suite, case).settings
+    for column in suite.columns:
+        cell = Cell(suite, column, 'final', suite.seeds[0])
+        assert cell.config.train_cfg.max_epochs == suite.epochs
+        assert cell.config.default_hooks.fine_tune.method.type
+
+
+def test_comments_and_docstrings_do_not_change_the_digest_of_code() -> None:
+    plain = 'def f(x):\n    return x + 1\n'
+    noted = '"""File."""\n\n# why\ndef f(x):\n    """One more."""\n    return x + 1  # so\n'
+    assert digests._bare(plain) == digests._bare(noted)
+    assert digests._bare(plain) != digests._bare(plain.replace('1', '2'))
+    ast.parse(digests._bare('class A:\n    """Nothing else."""\n'))
+
+
+def test_the_digest_of_a_config_ignores_the_order_of_its_keys() -> None:
+    assert digests.config_digest({'a': 1, 'b': [2]}) == digests.config_digest({'b': [2], 'a': 1})
+    assert digests.config_digest({'a': 1}) != digests.config_digest({'a': 2})
+
+
+def test_the_digest_of_a_list_tells_another_file_and_another_order(tmp_path: Path) -> None:
+    files = [tmp_path / name for name in ('a', 'b')]
+    for file in files:
+        file.write_text(file.name)
+    first = digests.list_digest(files)
+    assert digests.list_digest(files[::-1]) != first
+    files[0].write_text('longer')
+    assert digests.list_digest(files) != first
+
+
+def test_the_learning_rate_of_the_suite_reaches_its_config(suite: Suite) -> None:
+    cell = Cell(suite, suite.columns[0], 'trial', 0, ((LR, 0.003),))
+    assert cell.config.optim_wrapper.optimizer.lr == 0.003
+    assert 'lr0.003' in cell.id
