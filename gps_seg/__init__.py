@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from gps_seg.delta import Delta
     from gps_seg.methods import METHODS, ModelParts, Plan, describe, part_names
+    from gps_seg.prediction import load
     from gps_seg.selection import CRITERIA, GRANULARITIES, Selection
     from gps_seg.sparse import make_sparse, trainable_summary
     from gps_seg.tuning import Tuning, select, tune
@@ -23,6 +24,7 @@ _ROOMS = {
     'Selection': 'selection',
     'Tuning': 'tuning',
     'describe': 'methods',
+    'load': 'prediction',
     'make_sparse': 'sparse',
     'part_names': 'methods',
     'select': 'tuning',
@@ -40,6 +42,7 @@ __all__ = [
     'Selection',
     'Tuning',
     'describe',
+    'load',
     'make_sparse',
     'part_names',
     'select',

@@ -1,10 +1,12 @@
 """`gps-seg delta`: look into deltas, make stock checkpoints of them, and take them out again."""
 
 import argparse
+import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from rich.table import Table
@@ -13,10 +15,13 @@ from torch import Tensor
 from gps_seg.cli.errors import one_line_errors
 from gps_seg.cli.tables import pairs, show, table
 from gps_seg.delta import BASE_NAME, KIND, Delta, short
+from gps_seg.delta.tensors import under
 from gps_seg.files import read_weights, save_tensors, write_atomically
 from gps_seg.selection.statistics import block_of
 
 A_DELTA = 'a delta, such as delta.safetensors of a work dir'
+# Keys of a delta's metadata, as DeltaCheckpointHook writes them.
+MODEL, DATASET_META = 'model', 'dataset_meta'
 PICKLES = ('.pth', '.pt')
 
 
@@ -78,12 +83,17 @@ def describe(delta: Delta, path: Path) -> tuple[str, Table]:
 
 
 def read_base(path: Path, delta: Delta) -> dict[str, Tensor]:
-    """Read the weights that a delta is to be applied to, under SAM's names.
+    """Read the weights that a delta is to be applied to, under the names of the tuned model.
 
-    A timm ViT file, as an encoder can start from, is renamed as the model does on loading.
+    A timm ViT file, as SAM's encoder can start from, and the backbone of a segmentor are renamed as
+    the model does on loading.
     """
-    state = read_weights(path)
     names = (delta.values.keys() | delta.whole.keys()) - delta.fresh
+    if is_segmentor(delta):
+        from gps_seg.runner.base_weights import base_state
+
+        return base_state(json.loads(delta.metadata[MODEL]), str(path))
+    state = read_weights(path)
     if names <= state.keys() or not any(name.startswith('image_encoder.') for name in names):
         return state
     # Only here, since the models need more installed than deltas do.
@@ -92,12 +102,26 @@ def read_base(path: Path, delta: Delta) -> dict[str, Tensor]:
     return sam_state_from_timm(state) if weights_layout(state) == 'timm' else state
 
 
-def write_checkpoint(path: Path, state: Mapping[str, Tensor]) -> None:
-    """Write a plain state dict, as `.pth` or `.safetensors` by the suffix, atomically."""
+def is_segmentor(delta: Delta) -> bool:
+    """Whether a delta belongs to a model of MMSegmentation, by its config."""
+    return 'decode_head' in json.loads(delta.metadata.get(MODEL, '{}'))
+
+
+def write_checkpoint(
+    path: Path, state: Mapping[str, Tensor], dataset_meta: Mapping[str, Any] | None = None
+) -> None:
+    """Write weights, as `.pth` or `.safetensors` by the suffix, atomically.
+
+    dataset_meta: the classes and their colours. With it a `.pth` is a checkpoint as MMSegmentation
+        has them (`mmseg.apis.init_model`); without it, a plain state dict.
+    """
     if path.suffix == '.safetensors':
         save_tensors(path, state, {'format': 'pt'})
-    else:
-        write_atomically(path, lambda temporary: torch.save(dict(state), temporary))
+        return
+    content: dict[str, Any] = dict(state)
+    if dataset_meta is not None:
+        content = {'state_dict': content, 'meta': {'dataset_meta': dict(dataset_meta)}}
+    write_atomically(path, lambda temporary: torch.save(content, temporary))
 
 
 def check_outputs(paths: Iterable[Path | None], *, force: bool) -> None:
@@ -107,10 +131,52 @@ def check_outputs(paths: Iterable[Path | None], *, force: bool) -> None:
             raise FileExistsError(f'{path} exists; choose another name, or overwrite with --force')
 
 
+def left_out(delta: Delta, paths: Sequence[str]) -> Delta:
+    """The delta without the tensors below some paths that it adds to the base.
+
+    Raises ValueError for a path below which it adds nothing, or changes something of the base.
+    """
+    for path in paths:
+        names = [name for name in (*delta.values, *delta.whole) if under(name, [path])]
+        of_base = sorted(set(names) - delta.fresh)
+        if not names or of_base:
+            problem = f'changes {of_base[0]} of the base' if of_base else 'has nothing'
+            raise ValueError(
+                f'--without {path}: the delta {problem} there; only what it adds to the base can '
+                'be left out'
+            )
+    fresh = frozenset(name for name in delta.fresh if not under(name, paths))
+    whole = {n: tensor for n, tensor in delta.whole.items() if n in fresh or n not in delta.fresh}
+    added = {path: spec for path, spec in delta.added.items() if not under(path, paths)}
+    return replace(delta, whole=whole, fresh=fresh, added=added)
+
+
+def beside_base(delta: Delta, base: Mapping[str, Tensor]) -> str:
+    """A line on the tensors that the base does not have; empty where there are none."""
+    names = [name for name in delta.whole if name not in base]
+    paths = sorted({'.'.join(name.split('.')[:2]) for name in names})
+    if not names:
+        return ''
+    more = f' and {len(paths) - 4} more' if len(paths) > 4 else ''
+    return (
+        f'{len(names)} tensors are not in the base file, below {", ".join(paths[:4])}{more}; a '
+        f'program that refuses names it does not know needs it --without {paths[0]}'
+    )
+
+
 def swap_file(
-    weights: Path, delta_path: Path, kind: str, out: Path, undo_out: Path | None, *, force: bool
+    weights: Path,
+    delta_path: Path,
+    kind: str,
+    out: Path,
+    undo_out: Path | None,
+    *,
+    force: bool,
+    without: Sequence[str] = (),
 ) -> None:
     """Write `weights` with a delta (or an undo) swapped in to `out`, its undo to `undo_out`.
+
+    without: paths below which what the delta adds to the base is left out.
 
     Raises ValueError or FileNotFoundError, with nothing written, where the files do not fit.
     """
@@ -124,15 +190,20 @@ def swap_file(
     if found != kind:
         command = 'gps-seg delta undo' if found == 'undo' else 'gps-seg delta apply'
         raise ValueError(f'{delta_path} is a file of the kind {found!r}; use {command} for it')
+    delta = left_out(delta, without)
     state = read_base(weights, delta)
+    beside = beside_base(delta, state)
     try:
         undo = delta.swap(state)
     except ValueError as error:
         raise ValueError(f'{weights}: {error}') from error
     if undo_out is not None:
         undo.save(undo_out)
-    write_checkpoint(out, state)
+    meta = json.loads(delta.metadata.get(DATASET_META, '{}')) if is_segmentor(delta) else None
+    write_checkpoint(out, state, meta)
     print(f'wrote {out}' + (f', and its undo {undo_out}' if undo_out is not None else ''))
+    if beside:
+        print(beside)
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -148,6 +219,13 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     apply.add_argument('base', type=Path, help='the weights that the delta was trained from')
     apply.add_argument('delta', type=Path, help=A_DELTA)
     apply.add_argument('--undo', type=Path, metavar='FILE', help='where to write the way back')
+    apply.add_argument(
+        '--without',
+        metavar='PATH',
+        action='append',
+        default=[],
+        help='leave out what the delta adds to the base below this name (may be repeated)',
+    )
     undo = commands.add_parser('undo', help='restore the base, bit for bit')
     undo.add_argument('tuned', type=Path, help='what apply wrote')
     undo.add_argument('delta', type=Path, metavar='undo', help='the undo that apply wrote')
@@ -181,6 +259,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             arguments.out,
             arguments.undo,
             force=arguments.force,
+            without=arguments.without,
         )
     else:
         swap_file(

@@ -21,10 +21,11 @@ from gps_seg.cli.configs import load_config
 from gps_seg.cli.errors import one_line_errors
 from gps_seg.cli.tables import show
 from gps_seg.cli.train import RUN_FILES, train
+from gps_seg.cli.work_dir_lock import lock_work_dir
 from gps_seg.data_root import data_path
 from gps_seg.datasets.procedural import NUM_IMAGES, write_polyps
 from gps_seg.delta import Delta
-from gps_seg.files import load_tensors
+from gps_seg.files import LOCK, load_tensors
 from gps_seg.shipped import shipped_file
 
 CONFIG = 'gps_seg::gps_sam_demo.py'
@@ -103,8 +104,9 @@ def state_of(work_dir: Path, config: Config) -> str:
 def run_method(name: str, work_dir: Path, *, force: bool) -> Result:
     """Train with one method, unless its work dir holds the finished run. Returns the result."""
     config = config_of(name, work_dir)
+    lock_work_dir(config)
     if force and any((work_dir / file).exists() for file in RUN_FILES):
-        shutil.rmtree(work_dir)
+        _empty(work_dir)
     state = state_of(work_dir, config)
     if state == 'finished':
         print(f'{name}: the finished run in {work_dir} is shown; --force runs it again')
@@ -115,6 +117,14 @@ def run_method(name: str, work_dir: Path, *, force: bool) -> Result:
         train(config)
         print(f'{name}: done in {time.monotonic() - start:.0f} s')
     return read_result(RUNS[name].title, work_dir, shipped_file(config.model.checkpoint))
+
+
+def _empty(work_dir: Path) -> None:
+    for entry in work_dir.iterdir():
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)
+        elif entry.name != LOCK:
+            entry.unlink()
 
 
 def read_result(title: str, work_dir: Path, checkpoint: Path) -> Result:

@@ -36,6 +36,7 @@ PROVIDERS = {
     'mmseg': ('mmsegmentation', 'onedl-mmsegmentation'),
 }
 MM = ('mmengine', 'mmcv', 'mmseg')
+WEIGHTS = {name: spec.path for name, spec in DOWNLOADS.items() if spec.path.startswith('weights/')}
 
 Versions = Mapping[str, str]
 Import = Callable[[str], object]
@@ -71,7 +72,7 @@ def check_package(name: str, versions: Versions, load: Import) -> Finding:
     if name in MM and len(found) > 1:
         return Finding('problem', f'{name}: {listed} overwrite each other', _one_family(versions))
     if not found and name in MM:
-        return Finding('problem', f'{name} is not installed', "pip install 'gps-seg[mm]'")
+        return Finding('problem', f'{name} is not installed', _either_family())
     try:
         load(name)
     except Exception as error:
@@ -92,10 +93,35 @@ def check_device() -> Finding:
     return Finding('note', f'no CUDA device; PyTorch is {built}, training runs on the CPU')
 
 
+def check_family(versions: Versions) -> Finding:
+    """Which of the two families that provide mmengine, mmcv and mmseg is installed."""
+    found = [provider for name in MM for provider in PROVIDERS[name] if provider in versions]
+    onedl = [provider for provider in found if provider.startswith('onedl-')]
+    if not found:
+        return Finding(
+            'note', 'neither onedl-* nor the original OpenMMLab packages', _either_family()
+        )
+    if onedl and len(onedl) < len(found):
+        others = [provider for provider in found if provider not in onedl]
+        text = f'{", ".join(onedl)} beside {", ".join(others)}: two families'
+        return Finding('note', text, 'where something fails, take all three from one')
+    kind = 'onedl-* (maintained)' if onedl else 'the original OpenMMLab packages'
+    return Finding('ok', f'MM family: {kind}')
+
+
 def check_data(root: Path) -> Iterator[Finding]:
     """Whether the data root is there, and which data sets and weights lie whole in it."""
     if not root.is_dir():
-        yield Finding('note', f'no data root {root.resolve()}', f'set {VARIABLE}, or download')
+        step = (
+            f'set {VARIABLE} to the folder of data sets and weights, or gps-seg download vit_tiny'
+        )
+        yield Finding('problem', f'no data root {root.resolve()}', step)
+    elif not any((root / path).is_file() for path in WEIGHTS.values()):
+        yield Finding(
+            'problem',
+            f'no weights in {root / "weights"}; only the small SAM of the demo can be trained',
+            f'gps-seg download {" | ".join(WEIGHTS)}',
+        )
     for name, spec in DOWNLOADS.items():
         try:
             found = present(spec, root)
@@ -114,6 +140,7 @@ def findings(root: Path, versions: Versions, load: Import) -> Iterator[Finding]:
     yield Finding('ok', f'gps-seg {gps_seg.__version__}, {system}')
     for name in PROVIDERS:
         yield check_package(name, versions, load)
+    yield check_family(versions)
     yield check_device()
     yield Finding('ok', f'data root: {root} ({VARIABLE} names another)')
     yield from check_data(root)
@@ -138,7 +165,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f'{finding.level:8}{finding.text}', flush=True)
         if finding.step:
             print(f'{"":8}-> {finding.step}')
-    print(f'{problems} problem{"s" * (problems != 1)} found' if problems else 'all is well')
+    words = f'not well: {problems} problem{"s" * (problems != 1)} found'
+    print(words if problems else 'all is well')
     return 1 if problems else 0
 
 
@@ -147,6 +175,14 @@ def load_quietly(name: str) -> object:
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')
         return importlib.import_module(name)
+
+
+def _either_family() -> str:
+    """How to get the three packages, from either of the two that provide them."""
+    return (
+        "pip install 'gps-seg[mm]' (onedl-mmengine, onedl-mmcv, onedl-mmsegmentation: maintained), "
+        "or OpenMMLab's original mmengine, mmcv and mmsegmentation (docs/install.md)"
+    )
 
 
 def _one_family(versions: Versions) -> str:

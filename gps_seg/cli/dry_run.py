@@ -15,6 +15,7 @@ from gps_seg.cli import quiet_imports  # noqa: F401  before whatever else import
 from gps_seg.cli.quiet_runner import QuietRunner
 from gps_seg.hooks.delta_checkpoint_hook import fine_tune_hook, tuning_of
 from gps_seg.methods import build_method
+from gps_seg.runner.config_hooks import drop_hooks, hook_settings
 from gps_seg.sparse import TrainableSummary
 from gps_seg.tuning import SelectionPass
 
@@ -89,7 +90,9 @@ class _MeasureHook(Hook):
 
         with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
             runner.model.train()
-            runner.model.train_step(self.batch, optim_wrapper=runner.optim_wrapper)
+            # Padding writes into the data samples.
+            batch = copy.deepcopy(self.batch)
+            runner.model.train_step(batch, optim_wrapper=runner.optim_wrapper)
 
     def _estimate(self, runner: Runner, seconds: float) -> Estimate:
         tuning = tuning_of(runner)
@@ -105,7 +108,7 @@ class _MeasureHook(Hook):
             sum(self.saved.values()),
             self._selection_seconds(runner),
             seconds,
-            runner.max_epochs * len(runner.train_dataloader),
+            runner.max_iters,
         )
 
     def _selection_seconds(self, runner: Runner) -> float:
@@ -127,16 +130,21 @@ def _now() -> float:
 def dry_run(config: Config) -> Estimate:
     """Build everything, select from a few images, train two steps; nothing is left on disk."""
     config = copy.deepcopy(config)
-    config.resume, config.load_from = False, None
-    tuning = config.default_hooks.fine_tune
+    # The checkpoint of a run that would be resumed is as good a base as its own, to be measured.
+    config.resume = False
+    tuning = hook_settings(config, 'FineTuneHook')
+    if tuning is None:
+        raise ValueError(
+            'the config names no fine-tuning method; inherit one of configs/_base_/methods, or add '
+            "a FineTuneHook to custom_hooks: dict(type='FineTuneHook', method=dict(type='GPS'))"
+        )
     planned = SelectionPass.of(tuning.get('selection_pass') or {})
     # As many images as make two micro-batches of views, so that the second forward pass is counted.
     size = planned.micro_batch_size or config.train_dataloader.batch_size
     tuning.selection_pass = {**asdict(planned), 'num_images': size}
-    config.default_hooks.fine_tune.probe = False
-    for name in ('report', 'delta'):
-        config.default_hooks.pop(name, None)
-    config.default_hooks.checkpoint = None
+    tuning.probe = False
+    drop_hooks(config, ('ReportHook', 'DeltaCheckpointHook', 'ResumableCheckpointHook'))
+    config.default_hooks = {**(config.get('default_hooks') or {}), 'checkpoint': None}
     config.visualizer = dict(type='Visualizer', vis_backends=[])
     with tempfile.TemporaryDirectory() as folder:
         config.work_dir = folder

@@ -1,16 +1,21 @@
-"""How commands report what the user can put right."""
+"""How commands report what the user can put right, and how they end when they are stopped."""
 
+import builtins
 import errno
 import functools
 import os
 import re
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
-from gps_seg.files import NotWritten
+from gps_seg.cli.data_workers import died, original_message
+from gps_seg.cli.stopping import Terminated, report_stop, stoppable
+from gps_seg.files import NotWritten, folders_released
 
 TRACEBACK = 'GPS_SEG_TRACEBACK'
+DEBUG = '--debug'
 USER_ERRORS = (
     ValueError,
     FileNotFoundError,
@@ -32,28 +37,65 @@ Main = Callable[[Sequence[str] | None], int]
 def one_line_errors(main: Main) -> Callable[..., int]:
     """Let a command print a user error as one line on stderr and return 2, without a traceback.
 
-    `GPS_SEG_TRACEBACK=1` in the environment shows the traceback instead. Every other exception is
-    a bug and passes through.
+    Ctrl-C and SIGTERM print one line too and return 130 and 143; what the command locked is given
+    back. `--debug` anywhere among the arguments, or `GPS_SEG_TRACEBACK=1` in the environment,
+    shows the traceback of an error instead. Every other exception is a bug and passes through.
     """
 
     @functools.wraps(main)
     def wrapper(argv: Sequence[str] | None = None) -> int:
-        try:
-            return main(argv)
-        except TypeError as error:
-            setting = unknown_setting(error)
-            if setting is None or os.environ.get(TRACEBACK):
-                raise
-            print(f'error: {setting}', file=sys.stderr)
-            return 2
-        except (*USER_ERRORS, OSError) as error:
-            known = isinstance(error, USER_ERRORS) or getattr(error, 'errno', None) in USER_NUMBERS
-            if not known or os.environ.get(TRACEBACK):
-                raise
-            print(f'error: {one_line(error)}', file=sys.stderr)
-            return 2
+        with _debugging(argv) as arguments, stoppable(), folders_released():
+            try:
+                return main(arguments)
+            except (KeyboardInterrupt, Terminated) as stop:
+                return report_stop(stop)
+            except Exception as error:
+                message = user_message(error)
+                if message is None or os.environ.get(TRACEBACK):
+                    raise
+                print(f'error: {message}', file=sys.stderr)
+                return 2
 
     return wrapper
+
+
+def user_message(error: Exception) -> str | None:
+    """What to tell the user of an exception, in one line; None for a bug of the program."""
+    in_worker = original_message(error)
+    if in_worker is not None:
+        name, message = in_worker
+        kind = getattr(builtins, name, None)
+        known = isinstance(kind, type) and issubclass(kind, USER_ERRORS)
+        text = ' '.join(message.split())
+        return text if known and text else f'in a data worker: {name}: {text} ({DEBUG} shows where)'
+    if died(error):
+        return (
+            f'{one_line(error).rstrip(". ")}: the system may have ended it for want of memory; '
+            'lower num_workers or batch_size of the data loader, or run with num_workers=0 and '
+            'persistent_workers=False to see an error of its own'
+        )
+    if isinstance(error, TypeError):
+        return unknown_setting(error)
+    known = isinstance(error, USER_ERRORS) or getattr(error, 'errno', None) in USER_NUMBERS
+    return one_line(error) if known else None
+
+
+@contextmanager
+def _debugging(argv: Sequence[str] | None) -> Iterator[Sequence[str] | None]:
+    """The arguments without `--debug`, which shows tracebacks until the end of the command."""
+    given = sys.argv[1:] if argv is None else argv
+    if DEBUG not in given:
+        yield argv
+        return
+    before = os.environ.get(TRACEBACK)
+    os.environ[TRACEBACK] = '1'
+    try:
+        yield [argument for argument in given if argument != DEBUG]
+    finally:
+        if before is None:
+            del os.environ[TRACEBACK]
+        else:
+            os.environ[TRACEBACK] = before
 
 
 def one_line(error: Exception) -> str:

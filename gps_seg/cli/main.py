@@ -11,34 +11,45 @@ import gps_seg
 COMMANDS = {
     'train': 'gps_seg.cli.train',
     'test': 'gps_seg.cli.test',
+    'predict': 'gps_seg.cli.predict',
+    'export': 'gps_seg.cli.export',
     'select': 'gps_seg.cli.select',
     'selection': 'gps_seg.cli.selection',
     'delta': 'gps_seg.cli.delta',
     'download': 'gps_seg.cli.download',
+    'check': 'gps_seg.cli.check',
     'doctor': 'gps_seg.cli.doctor',
     'demo': 'gps_seg.cli.demo',
+    'bench': 'gps_seg.bench.command',
 }
 
 HELP = """\
 usage: gps-seg COMMAND ...
 
-  train     fine-tune a model as a config says
+  train     fine-tune a model as a config says, or on a folder of images and masks
   test      score a checkpoint or a delta
+  predict   masks of new images, from files, folders or patterns
+  export    write a tuned model as a stock checkpoint, as ONNX, or as a model card
   select    make a plan: the selection of a training, without training
   selection show, compare and draw plans
   delta     show, apply and undo deltas
   download  fetch data sets and weights
+  check     read all images and masks, and list what is wrong with them
   doctor    check the installation, the data and the weights
   demo      fine-tune a small SAM on generated polyps, without downloads
+  bench     make comparisons from a suite file, and their report
 
 gps-seg COMMAND --help shows the options of a command, gps-seg --version the version. GPS_SEG_DATA
-names the folder of data sets and weights (default: data). GPS_SEG_TRACEBACK=1 shows where an error
-arose."""
+names the folder of data sets and weights (default: data). Every command takes --debug, which shows
+where an error arose; so does GPS_SEG_TRACEBACK=1."""
+DEBUG = '--debug'
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the named command. Returns its exit code; 2 where there is no such command."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    if arguments[:1] == [DEBUG] and len(arguments) > 1:
+        arguments = [*arguments[1:], DEBUG]
     if not arguments or arguments[0] in ('-h', '--help', 'help'):
         print(HELP)
         return 0 if arguments else 2
@@ -53,7 +64,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     # argparse takes the program's name from here: usage: gps-seg train ...
     sys.argv[0] = f'gps-seg {name}'
-    return importlib.import_module(COMMANDS[name]).main(rest)
+    try:
+        command = importlib.import_module(COMMANDS[name])
+    except KeyboardInterrupt:  # the imports take seconds
+        print('interrupted', file=sys.stderr)
+        return 130
+    return command.main(rest)
 
 
 if __name__ == '__main__':

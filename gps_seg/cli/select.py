@@ -17,6 +17,8 @@ from gps_seg.cli.quiet_runner import QuietRunner
 from gps_seg.delta import short
 from gps_seg.hooks.delta_checkpoint_hook import fine_tune_hook
 from gps_seg.methods import Plan, WholeTensors, build_method
+from gps_seg.runner.config_hooks import hook_key, hook_settings
+from gps_seg.runner.config_keys import check_config_keys
 from gps_seg.tuning.plan_file import in_words
 
 SUFFIX = '.safetensors'
@@ -28,8 +30,8 @@ def select(config: Config) -> tuple[Plan, float]:
     Returns the plan and the seconds that it took. A plan that the config names is not read: this
     makes one. Raises ValueError where the method selects nothing.
     """
-    tuning = config.get('default_hooks', {}).get('fine_tune', {})
-    if 'method' not in tuning:
+    tuning = hook_settings(config, 'FineTuneHook')
+    if tuning is None or 'method' not in tuning:
         raise ValueError(
             'the config names no fine-tuning method; inherit one of configs/_base_/methods'
         )
@@ -82,7 +84,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parse_arguments(argv)
     # Before the pass, which can take long.
     check_plan_path(arguments.out, force=arguments.force)
-    plan, seconds = select(load_config(arguments.config, arguments.cfg_options))
+    config = load_config(arguments.config, arguments.cfg_options)
+    check_config_keys(config)
+    plan, seconds = select(config)
     plan.save(arguments.out)
     selection = plan.selection
     total = sum(entries.num_neurons * entries.num_inputs for entries in selection.values())
@@ -92,12 +96,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(f'Selected {in_words(plan)}')
     print(f'{part} {seconds:.0f} s, for base {base}')
     print(f'Plan: {arguments.out} ({arguments.out.stat().st_size:,} bytes). Train from it:')
-    print(f'  {train_command(arguments)}')
+    print(f'  {train_command(arguments, hook_key(config, "FineTuneHook"))}')
     return 0
 
 
-def train_command(arguments: argparse.Namespace) -> str:
-    """The command line that trains from the plan."""
+def train_command(arguments: argparse.Namespace, hook: str = 'default_hooks.fine_tune') -> str:
+    """The command line that trains from the plan. hook: the config's key of the FineTuneHook."""
     program = 'gps-seg train' if sys.argv[0].startswith('gps-seg') else 'python tools/train.py'
-    option = f'default_hooks.fine_tune.plan={arguments.out}'
+    option = f'{hook}.plan={arguments.out}'
     return f'{program} {arguments.config} --cfg-options {option}'

@@ -1,7 +1,8 @@
-"""`gps-seg test`: score a checkpoint or a delta on the test split."""
+"""`gps-seg test`: score a model on its test split, or on anybody's images and masks."""
 
 import argparse
 import json
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,54 +16,34 @@ from mmengine.evaluator import Evaluator
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from mmseg.registry import MODELS
-from torch import nn
+from rich.console import Console
+from rich.progress import track
 
 from gps_seg.cli import quiet_imports  # noqa: F401  before whatever else imports MMSegmentation
 from gps_seg.cli.configs import add_config, load_config
 from gps_seg.cli.errors import one_line_errors
+from gps_seg.cli.models import A_MODEL
 from gps_seg.cli.processes import add_launcher, connect_processes, disconnect_processes
 from gps_seg.cli.tables import show, table
-from gps_seg.delta import Delta
-from gps_seg.files import load_tensors, read_weights, write_content
+from gps_seg.files import write_content
+from gps_seg.prediction import Prediction, Predictor
+from gps_seg.prediction.classes import Classes
+from gps_seg.prediction.loading import load_source
+from gps_seg.prediction.pair_scores import score_pairs
+from gps_seg.prediction.pairs import Pair, pairs_of_config, pairs_of_folders
+from gps_seg.prediction.predictor import Sample
+from gps_seg.prediction.scoring import TOLERANCE, ImageScore, Mask
+from gps_seg.prediction.sources import Source, find_source
+from gps_seg.prediction.summary import Estimate, csv_of, remarks, summarise
+from gps_seg.prediction.weights import load_weights
+from gps_seg.prediction.writing import picture_of, visible
+from gps_seg.runner.config_keys import check_config_keys
 from gps_seg.runner.evaluate import evaluate
 from gps_seg.visualization import overlay_image, save_image
 
 
-def is_delta(path: Path) -> bool:
-    """Whether a file is a delta, by its metadata."""
-    return path.suffix == '.safetensors' and load_tensors(path)[1].get('format', '').startswith(
-        'gps_seg.delta'
-    )
-
-
-def load_weights(model: nn.Module, path: Path) -> None:
-    """Bring a delta (onto the base that the config names) or a whole checkpoint into a model.
-
-    Raises FileNotFoundError, or ValueError where the weights do not fit.
-    """
-    if not path.is_file():
-        raise FileNotFoundError(f'no weights {path}')
-    if is_delta(path):
-        model.init_weights()  # type: ignore[operator]
-        Delta.load(path).swap(model)
-        return
-    state = read_weights(path)
-    differing = model.state_dict().keys() ^ state.keys()
-    if differing:
-        raise ValueError(
-            f'{path} does not fit the model: {len(differing)} tensors stand in only one of the '
-            f'two, such as {min(differing)}; was it trained with this config?'
-        )
-    try:
-        model.load_state_dict(state)
-    except RuntimeError as error:
-        raise ValueError(
-            f'{path} does not fit the model; was it trained with this config? {error}'
-        ) from error
-
-
 class _Saver:
-    """Writes predicted masks (0 and 255) and overlay pictures under the images' own names."""
+    """Writes predicted masks and pictures under the images' own names."""
 
     def __init__(self, out: Path | None, show_dir: Path | None) -> None:
         self.out, self.show_dir = out, show_dir
@@ -70,7 +51,8 @@ class _Saver:
             if folder is not None:
                 folder.mkdir(parents=True, exist_ok=True)
 
-    def __call__(self, sample: Any) -> None:
+    def sample(self, sample: Any) -> None:
+        """Of the evaluation of a config's test split: a background and a foreground."""
         mask = sample.pred_sem_seg.data[0].cpu().numpy() == 1
         name = f'{Path(sample.img_path).stem}.png'
         if self.out is not None:
@@ -80,45 +62,189 @@ class _Saver:
             truth = sample.gt_sem_seg.data[0].cpu().numpy() == 1
             save_image(overlay_image(image, truth, mask), self.show_dir / name)
 
+    def pair(
+        self, pair: Pair, sample: Sample, made: Prediction, truth: Mask, classes: Classes
+    ) -> None:
+        """Of a predictor, of any number of classes."""
+        name = f'{pair.image.stem}.png'
+        if self.out is not None:
+            save_image(visible(made.mask, classes, as_ids=False), self.out / name)
+        if self.show_dir is None:
+            return
+        image = np.ascontiguousarray(sample.image[..., ::-1]).astype(np.uint8)
+        if classes.is_binary:
+            picture = overlay_image(image, truth == 1, made.mask == 1)
+        else:
+            picture = picture_of(sample.image, made.mask, classes)[..., ::-1]
+        save_image(np.ascontiguousarray(picture), self.show_dir / name)
+
 
 def test(config: Config, weights: Path, saver: _Saver) -> dict[str, float]:
-    """Metrics of the weights on the config's test split."""
+    """Metrics of the weights on the config's test split, by the config's own evaluator."""
     init_default_scope(config.get('default_scope', 'mmseg'))
     model = MODELS.build(config.model)
-    load_weights(model, weights)
+    load_weights(model, weights, config)
     model.to('cuda' if torch.cuda.is_available() else 'cpu')
     loader = Runner.build_dataloader(config.test_dataloader, seed=0)
     evaluator = Evaluator(config.test_evaluator)
     if hasattr(loader.dataset, 'metainfo'):
         evaluator.dataset_meta = loader.dataset.metainfo
-    return evaluate(model, loader, evaluator, each=saver, name='Test')
+    return evaluate(model, loader, evaluator, each=saver.sample, name='Test')
+
+
+def score(
+    predictor: Predictor, pairs: Sequence[Pair], saver: _Saver, tolerance: float
+) -> list[ImageScore]:
+    """The scores of every image, with a bar where somebody watches."""
+    console = Console(stderr=True)
+    bar = track(pairs, 'Scoring', console=console, transient=True, disable=not console.is_terminal)
+    advance = iter(bar)
+
+    def each(pair: Pair, sample: Sample, made: Prediction, truth: Mask) -> None:
+        saver.pair(pair, sample, made, truth, predictor.classes)
+
+    scores = score_pairs(
+        predictor, pairs, tolerance=tolerance, each=each, done=lambda: _next(advance)
+    )
+    _next(advance)
+    return scores
+
+
+def _next(bar: Any) -> None:
+    next(bar, None)
 
 
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    """The flags that MMSegmentation's users know."""
+    """The flags that MMSegmentation's users know, and those that score on other data."""
     parser = argparse.ArgumentParser(
-        prog='gps-seg test', description='Score a checkpoint or a delta on the test split.'
+        prog='gps-seg test',
+        usage='gps-seg test CONFIG WEIGHTS [options]\n'
+        '       gps-seg test MODEL [--images FOLDER --masks FOLDER] [options]',
+        description='Score a checkpoint or a delta on the test split of its config, or on '
+        'folders of images and masks.',
     )
     add_config(parser, example='test_dataloader.batch_size=4')
-    parser.add_argument('weights', type=Path, help='delta.safetensors, last.pth or a state dict')
+    parser.add_argument(
+        'weights',
+        type=Path,
+        nargs='?',
+        help='delta.safetensors, last.pth or a state dict; left out, the argument before it is a '
+        f'model: {A_MODEL}',
+    )
     for flag, metavar, text in (
+        ('--images', 'FOLDER', 'score on these images ...'),
+        ('--masks', 'FOLDER', '... and their true masks, files of the same names'),
+        ('--csv', 'FILE', 'where to write the scores of every image'),
         ('--out', 'FOLDER', 'where to write the predicted masks (PNG, 0 and 255)'),
         ('--show-dir', 'FOLDER', 'where to write pictures of truth and prediction'),
         ('--json', 'FILE', 'where to write the metrics too'),
+        ('--base', 'FILE', 'the base, where it is not where the config says'),
     ):
         parser.add_argument(flag, type=Path, metavar=metavar, help=text)
+    parser.add_argument('--device', help='such as cpu or cuda:0 (default: a GPU if there is one)')
+    parser.add_argument(
+        '--tolerance',
+        type=float,
+        default=TOLERANCE,
+        metavar='PIXELS',
+        help=f'how far surfaces may lie apart for surface Dice (default: {TOLERANCE:g})',
+    )
     add_launcher(parser)
-    return parser.parse_args(argv)
+    arguments = parser.parse_args(argv)
+    if (arguments.images is None) != (arguments.masks is None):
+        parser.error('give --images and --masks together')
+    if not 0 <= arguments.tolerance < float('inf'):
+        parser.error(f'--tolerance is a distance in pixels, not {arguments.tolerance}')
+    return arguments
+
+
+def is_in_detail(arguments: argparse.Namespace) -> bool:
+    """Whether each image is scored by itself, which the evaluator of a config does not do."""
+    return arguments.weights is None or arguments.images is not None or arguments.csv is not None
+
+
+def source_of(arguments: argparse.Namespace) -> Source:
+    """The model that the arguments name, with the overrides of its config."""
+    if arguments.weights is None:
+        if arguments.config.endswith('.py'):
+            raise ValueError(
+                f'name the weights after the config: gps-seg test {arguments.config} '
+                'delta.safetensors; or name a work dir alone'
+            )
+        source = find_source(arguments.config)
+        if arguments.cfg_options:
+            source.config.merge_from_dict(arguments.cfg_options)
+        return source
+    config = load_config(arguments.config, arguments.cfg_options)
+    return find_source(config=config, weights=arguments.weights)
+
+
+def test_in_detail(arguments: argparse.Namespace, saver: _Saver) -> None:
+    """Score every image, and report means with their intervals."""
+    if arguments.launcher != 'none':
+        raise ValueError('scores of every image are taken in one process; leave --launcher out')
+    source = source_of(arguments)
+    if arguments.images is not None:
+        pairs, name = pairs_of_folders(arguments.images, arguments.masks), str(arguments.images)
+    else:
+        pairs, name = pairs_of_config(source.config), 'the test split'
+    # MONAI warns of an argument that its own code gives (monai/metrics/utils.py).
+    warnings.filterwarnings('ignore', message='monai.metrics.utils get_mask_edges')
+    predictor = load_source(source, base=arguments.base, device=arguments.device)
+    scores = score(predictor, pairs, saver, arguments.tolerance)
+    estimates = summarise(scores)
+    title = f'{source.name} on {name}, {len(scores)} images, 95 % intervals by bootstrap:'
+    show(title, table(('metric', 'value', 'low', 'high', 'images'), _rows(estimates, arguments)))
+    for line in remarks(scores):
+        print(line)
+    if arguments.csv is not None:
+        write_content(arguments.csv, csv_of(scores))
+    if arguments.json is not None:
+        write_content(arguments.json, json.dumps(_flat(estimates), indent=2) + '\n')
+
+
+def _rows(estimates: dict[str, Estimate], arguments: argparse.Namespace) -> list[tuple[str, ...]]:
+    units = {
+        'HD95': 'HD95 (pixels)',
+        'surface_Dice': f'surface_Dice (% at {arguments.tolerance:g} pixels)',
+    }
+    return [
+        (
+            units.get(name, f'{name} (%)'),
+            *(f'{value:.2f}' for value in (estimate.value, estimate.low, estimate.high)),
+            str(estimate.num),
+        )
+        if estimate.num
+        else (units.get(name, name), '-', '-', '-', '0')
+        for name, estimate in estimates.items()
+    ]
+
+
+def _flat(estimates: dict[str, Estimate]) -> dict[str, float | None]:
+    """Names and numbers; what no image has is null, which every reader of JSON takes."""
+    flat: dict[str, float | None] = {}
+    for name, estimate in estimates.items():
+        parts = {'': estimate.value, '/low': estimate.low, '/high': estimate.high}
+        flat |= {f'{name}{part}': value if estimate.num else None for part, value in parts.items()}
+        flat[f'{name}/images'] = estimate.num
+    return flat
 
 
 @one_line_errors
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of `gps-seg test` and tools/test.py."""
     arguments = parse_arguments(argv)
+    saver = _Saver(arguments.out, arguments.show_dir)
+    if is_in_detail(arguments):
+        test_in_detail(arguments, saver)
+        return 0
+    if arguments.base is not None or arguments.device is not None:
+        raise ValueError('--base and --device go with a MODEL, --images or --csv')
     config = load_config(arguments.config, arguments.cfg_options)
+    check_config_keys(config)
     if arguments.launcher != 'none':
         connect_processes(config, arguments.launcher, local_rank=arguments.local_rank)
-    metrics = test(config, arguments.weights, _Saver(arguments.out, arguments.show_dir))
+    metrics = test(config, arguments.weights, saver)
     if is_main_process():
         report(metrics, arguments)
     disconnect_processes()

@@ -12,38 +12,42 @@ from mmengine.dist import is_main_process
 from gps_seg.cli import quiet_imports  # noqa: F401  before whatever else imports MMSegmentation
 from gps_seg.cli.configs import add_config, load_config
 from gps_seg.cli.errors import one_line_errors
+from gps_seg.cli.folder_options import add_folder
+from gps_seg.cli.going_on import how_to_go_on, take_changes
+from gps_seg.cli.own_images import own_config
 from gps_seg.cli.processes import add_launcher, disconnect_processes, prepare_processes
 from gps_seg.cli.quiet_runner import QuietRunner
+from gps_seg.cli.recipes import RECIPES
+from gps_seg.cli.sanity import be_strict, check_data, check_settings, own_datasets
+from gps_seg.cli.stopping import advise_on_stop
+from gps_seg.cli.work_dir_lock import lock_work_dir
+from gps_seg.cli.work_dirs import RUN_FILES, UNFINISHED, check_work_dir
+from gps_seg.datasets.decoding.notes import share_reports
+from gps_seg.datasets.findings import raise_first
+from gps_seg.runner.config_keys import check_config_keys
 from gps_seg.runner.resume_source import latest_checkpoint
 
-UNFINISHED = 'best_delta.safetensors'
-RUN_FILES = ('last.pth', 'last_checkpoint', 'delta.safetensors', UNFINISHED, 'metrics.json')
+__all__ = ['RUN_FILES', 'UNFINISHED', 'check_work_dir', 'main', 'prepare_config', 'train']
 
 
 def train(config: Config) -> Path:
     """Run one training from a complete config. Returns its work dir."""
+    share_reports()
     runner = QuietRunner.from_cfg(config)
     runner.train()
     return Path(runner.work_dir)
 
 
-def check_work_dir(work_dir: Path, *, resume: bool) -> None:
-    """Raise FileExistsError where the folder holds another run and this one is no resume.
-
-    A run that ended before its first checkpoint left nothing to go on from but the delta of an
-    epoch that it did not finish; a new run takes its place.
-    """
-    found = [name for name in RUN_FILES if (work_dir / name).exists()]
-    if found and found != [UNFINISHED] and not resume:
-        raise FileExistsError(
-            f'{work_dir} already holds a run ({", ".join(found)}); continue it with --resume, or '
-            'choose another folder with --work-dir'
-        )
-
-
 def prepare_config(arguments: argparse.Namespace) -> Config:
     """The config that the command line describes. Raises what `check_work_dir` does."""
-    config = load_config(arguments.config, arguments.cfg_options)
+    if arguments.config is None:
+        config = own_config(arguments)
+    else:
+        config = load_config(arguments.config, arguments.cfg_options)
+        check_config_keys(config)
+    check_settings(config)
+    if arguments.strict:
+        be_strict(config)
     config.launcher = arguments.launcher
     if arguments.work_dir is not None:
         config.work_dir = arguments.work_dir
@@ -51,15 +55,34 @@ def prepare_config(arguments: argparse.Namespace) -> Config:
         config.work_dir = str(Path('work_dirs') / Path(config.filename).stem)
     if arguments.amp:
         use_mixed_precision(config)
+    if arguments.override:
+        take_changes(config, resume=bool(arguments.resume))
     if arguments.resume:
         resume_from(config, arguments.resume)
     if not arguments.dry_run:
         work_dir = Path(config.work_dir)
+        lock_work_dir(config)
         own = bool(arguments.resume) and holds(work_dir, config.load_from)
         check_work_dir(work_dir, resume=own)
     if arguments.launcher != 'none':
         prepare_processes(config, arguments.launcher, local_rank=arguments.local_rank)
     return config
+
+
+def check_all_data(config: Config, *, allow_overlap: bool) -> None:
+    """Read all images and masks of our own data sets, and print what was found.
+
+    Raises the first error, once all are printed.
+    """
+    from gps_seg.cli.check import report, run_check
+    from gps_seg.datasets.checks import find_jobs, totals_of
+
+    datasets = own_datasets(config)
+    if not datasets:
+        return
+    findings, records = run_check(find_jobs(datasets), allow_overlap=allow_overlap)
+    report(findings, totals_of(records), len(records))
+    raise_first(findings)
 
 
 def holds(folder: Path, file: str) -> bool:
@@ -93,9 +116,16 @@ def use_mixed_precision(config: Config) -> None:
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     """The flags that MMSegmentation's users know, and `--dry-run`."""
     parser = argparse.ArgumentParser(
-        prog='gps-seg train', description='Fine-tune a model as a config says.'
+        prog='gps-seg train',
+        description='Fine-tune a model as a config says, or on a folder of images and masks.',
     )
-    add_config(parser, example='train_cfg.max_epochs=5')
+    add_config(parser, example='train_cfg.max_epochs=5', optional=True)
+    add_folder(parser)
+    parser.add_argument(
+        '--recipe',
+        choices=list(RECIPES),
+        help='of --images and --masks (default: the largest that this machine trains in two hours)',
+    )
     parser.add_argument(
         '--work-dir', metavar='FOLDER', help='where results go (default: work_dirs/<config>)'
     )
@@ -107,6 +137,12 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         help="go on exactly from the work dir's last checkpoint, or from PATH",
     )
     parser.add_argument(
+        '--override',
+        action='store_true',
+        help='with --resume: take another max_epochs or schedule, and say what that does (workers, '
+        'paths and val_interval may change without)',
+    )
+    parser.add_argument(
         '--amp', action='store_true', help='mixed precision: bf16, or fp16 where a GPU lacks it'
     )
     parser.add_argument(
@@ -114,8 +150,36 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         action='store_true',
         help='count, estimate memory and time from one step, check the data, then stop',
     )
+    parser.add_argument(
+        '--strict', action='store_true', help="a decoder's warning (damaged bytes) is an error"
+    )
+    parser.add_argument(
+        '--allow-overlap',
+        action='store_true',
+        help='train although equal images stand in test and in another part',
+    )
     add_launcher(parser)
-    return parser.parse_args(argv)
+    arguments = parser.parse_args(argv)
+    check_arguments(parser, arguments)
+    return arguments
+
+
+def check_arguments(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
+    """Exit with the usage where flags contradict each other."""
+    own = [
+        f'--{name}'
+        for name in ('images', 'masks', 'recipe', 'classes', 'group')
+        if getattr(arguments, name) is not None
+    ]
+    if arguments.config is not None and own:
+        parser.error(f'{own[0]} is for images without a config; leave out {arguments.config}')
+    if arguments.config is None and not {'--images', '--masks'} <= set(own):
+        parser.error('give a config, or --images DIR --masks DIR')
+    if arguments.config is None and arguments.launcher != 'none':
+        parser.error(
+            '--launcher needs a config: several processes would write one. Start once with '
+            '--images in one process, and go on with the config that it wrote'
+        )
 
 
 @one_line_errors
@@ -126,8 +190,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.dry_run:
         from gps_seg.cli.dry_run import dry_run
 
+        check_all_data(config, allow_overlap=arguments.allow_overlap)
         print(dry_run(config))
         return 0
+    if is_main_process() and not arguments.resume:
+        check_data(config, allow_overlap=arguments.allow_overlap)
+    advise_on_stop(lambda: how_to_go_on(config, argv))
     start = time.monotonic()
     work_dir = train(config)
     if is_main_process():

@@ -6,10 +6,12 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 
+import mmseg
 import pytest
 from mmengine.config import Config
 
 from gps_seg.cli.configs import add_config, load_config
+from gps_seg.runner.config_hooks import drop_hooks, hook_key, hook_settings
 from gps_seg.shipped import shipped_config, shipped_folder
 
 Write = Callable[[str, str], Path]
@@ -78,7 +80,7 @@ def test_an_unknown_config_is_answered_with_the_nearest(
 def test_every_shipped_config_can_be_a_base_from_any_folder(path: Path, write: Write) -> None:
     mine = write('mine.py', f"_base_ = 'gps_seg::{path.name}'\nmine = 1\nwork_dir = None")
     config = load_config(mine)
-    expected = Config.fromfile(path).to_dict()
+    expected = load_config(path).to_dict()
     assert config.to_dict() == {**expected, 'mine': 1, 'work_dir': None}
     assert config.filename == str(mine)
 
@@ -146,3 +148,63 @@ def test_the_demo_weights_are_found_from_any_folder(write: Write) -> None:
 
     checkpoint = load_config('gps_sam_demo').model.checkpoint
     assert 'mask_decoder.iou_token.weight' in read_weight_file(checkpoint)
+
+
+def test_a_base_may_be_a_config_that_an_installed_package_carries(write: Write) -> None:
+    write(
+        'mine.py', "_base_ = ['mmseg::_base_/models/fcn_r50-d8.py']\nmodel = dict(pretrained=None)"
+    )
+    config = load_config('mine.py')
+    carried = Path(mmseg.__file__).parent / '.mim/configs/_base_/models/fcn_r50-d8.py'
+    expected = Config.fromfile(carried)
+    expected.model.pretrained = None
+    assert config.to_dict() == expected.to_dict()
+
+
+@pytest.mark.parametrize(
+    'base, told',
+    [
+        (
+            'mmseg::_base_/models/fcn_r5-d8.py',
+            r'mmseg carries no config.*did you mean .*fcn_r50-d8',
+        ),
+        ('mmabsent::a.py', r"needs the package 'mmabsent'.*onedl-mmsegmentation"),
+    ],
+)
+def test_a_base_that_no_package_carries_is_refused(base: str, told: str, write: Write) -> None:
+    write('mine.py', f'_base_ = {base!r}')
+    with pytest.raises(FileNotFoundError, match=told):
+        load_config('mine.py')
+
+
+def test_a_hook_is_found_in_either_list_and_dropped_from_both() -> None:
+    fine_tune, other = dict(type='FineTuneHook', method=dict(type='GPS')), dict(type='EMAHook')
+    config = Config(
+        dict(
+            default_hooks=dict(timer=dict(type='IterTimerHook'), delta=None),
+            custom_hooks=[other, fine_tune],
+        )
+    )
+    assert hook_key(config, 'FineTuneHook') == 'custom_hooks.1'
+    config.merge_from_dict({f'{hook_key(config, "FineTuneHook")}.plan': 'a.safetensors'})
+    found = hook_settings(config, 'FineTuneHook')
+    assert found is not None
+    assert found.to_dict() == {**fine_tune, 'plan': 'a.safetensors'}
+    drop_hooks(config, ('EMAHook', 'IterTimerHook'))
+    assert [hook.type for hook in config.custom_hooks] == ['FineTuneHook']
+    assert list(config.default_hooks) == ['delta']
+    assert hook_settings(config, 'EMAHook') is None
+    named = Config(dict(default_hooks=dict(fine_tune=fine_tune)))
+    assert hook_key(named, 'FineTuneHook') == 'default_hooks.fine_tune'
+
+
+def test_hooks_of_a_stock_config_are_kept_as_the_docs_say(write: Write) -> None:
+    write('stock.py', "custom_hooks = [dict(type='EMAHook')]")
+    write(
+        'mine.py',
+        "_base_ = ['stock.py']\n"
+        "custom_hooks = [*_base_.custom_hooks, dict(type='DeltaCheckpointHook')]",
+    )
+    for read in (load_config, Config.fromfile):
+        types = [hook.type for hook in read('mine.py').custom_hooks]
+        assert types == ['EMAHook', 'DeltaCheckpointHook']

@@ -4,7 +4,14 @@ from pathlib import Path
 import pytest
 
 from gps_seg.cli import doctor
-from gps_seg.cli.doctor import Finding, check_data, check_package, findings, main
+from gps_seg.cli.doctor import (
+    Finding,
+    check_data,
+    check_family,
+    check_package,
+    findings,
+    main,
+)
 from gps_seg.cli.download import DOWNLOADS, Download
 
 HEALTHY = {
@@ -74,7 +81,18 @@ def test_opencv_flavours_of_different_versions_are_a_problem_fixed_at_the_newer(
 
 def test_a_missing_family_is_a_problem_that_names_the_extra() -> None:
     finding = check_package('mmseg', {}, loads)
-    assert finding == Finding('problem', 'mmseg is not installed', "pip install 'gps-seg[mm]'")
+    assert (finding.level, finding.text) == ('problem', 'mmseg is not installed')
+    assert finding.step.startswith("pip install 'gps-seg[mm]' (onedl-mmengine, ")
+    assert 'original mmengine, mmcv and mmsegmentation' in finding.step
+
+
+def test_the_installed_family_is_named() -> None:
+    assert check_family(HEALTHY) == Finding('ok', 'MM family: onedl-* (maintained)')
+    original = {'mmengine': '0.10.7', 'mmcv': '2.1.0', 'mmsegmentation': '1.2.2'}
+    assert check_family(original).text == 'MM family: the original OpenMMLab packages'
+    mixed = check_family({'onedl-mmengine': '0.10.12', 'mmcv-lite': '2.1.0'})
+    assert mixed.text == 'onedl-mmengine beside mmcv-lite: two families'
+    assert check_family({}).level == 'note'
 
 
 def test_a_missing_dependency_is_a_problem() -> None:
@@ -104,14 +122,17 @@ def test_the_versions_of_this_environment_are_found() -> None:
 
 
 def test_missing_data_is_a_note_with_its_command(tmp_path: Path) -> None:
-    found = list(check_data(tmp_path))
+    no_weights, *found = check_data(tmp_path)
+    assert no_weights.level == 'problem'
+    assert no_weights.text.startswith(f'no weights in {tmp_path}/weights')
+    assert no_weights.step == 'gps-seg download sam_vit_b | sam_vit_l | sam_vit_h | vit_tiny'
     assert {finding.level for finding in found} == {'note'}
     assert [finding.step for finding in found] == [f'gps-seg download {name}' for name in DOWNLOADS]
 
 
 def test_a_data_root_that_is_not_there_is_named(tmp_path: Path) -> None:
     first = next(check_data(tmp_path / 'nowhere'))
-    assert first.text == f'no data root {tmp_path}/nowhere'
+    assert (first.level, first.text) == ('problem', f'no data root {tmp_path}/nowhere')
     assert 'GPS_SEG_DATA' in first.step
 
 
@@ -130,7 +151,7 @@ def test_data_that_is_there_is_ok(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     for folder in ('images', 'masks'):
         (tmp_path / 'K' / folder).mkdir(parents=True)
         (tmp_path / 'K' / folder / 'a.jpg').touch()
-    assert next(check_data(tmp_path)) == Finding('ok', f'kvasir-seg: {tmp_path}/K: already there')
+    assert Finding('ok', f'kvasir-seg: {tmp_path}/K: already there') in check_data(tmp_path)
 
 
 @pytest.mark.parametrize('versions, code', [(HEALTHY, 0), ({'torch': '2.9.0'}, 1)])
@@ -143,10 +164,12 @@ def test_the_exit_code_is_1_where_something_would_break(
 ) -> None:
     monkeypatch.setattr(doctor, 'installed_versions', lambda: versions)
     monkeypatch.setattr(doctor, 'load_quietly', loads)
+    monkeypatch.setattr(doctor, 'WEIGHTS', {'some': 'some.pth'})
+    (tmp_path / 'some.pth').touch()
     assert main(['--root', str(tmp_path)]) == code
     out = capsys.readouterr().out
     assert '-> gps-seg download kvasir-seg' in out
-    assert out.splitlines()[-1] == ('3 problems found' if code else 'all is well')
+    assert out.splitlines()[-1] == ('not well: 3 problems found' if code else 'all is well')
 
 
 def test_the_report_covers_packages_device_and_data(tmp_path: Path) -> None:

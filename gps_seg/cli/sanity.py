@@ -1,0 +1,94 @@
+"""Settings of a training that cannot be meant, found before anything is built."""
+
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from mmengine.config import Config
+
+from gps_seg.datasets.checks import quick_findings
+from gps_seg.datasets.findings import Finding
+
+LOADERS = ('train', 'val', 'test')
+
+
+def check_settings(config: Config) -> None:
+    """Raise ValueError where a number makes the training void, or where sizes contradict."""
+    train = config.get('train_cfg') or {}
+    for name in ('max_epochs', 'max_iters'):
+        value = train.get(name)
+        if value is not None and (not isinstance(value, int) or value < 1):
+            raise ValueError(
+                f'train_cfg.{name} is {value!r}: nothing would be trained; set 1 or more'
+            )
+    optimizer = (config.get('optim_wrapper') or {}).get('optimizer') or {}
+    rate = optimizer.get('lr')
+    if rate is not None and not (isinstance(rate, int | float) and 0 < rate < float('inf')):
+        raise ValueError(
+            f'optim_wrapper.optimizer.lr is {rate!r}: no weight would be trained by it; set a '
+            'positive number such as 1e-3'
+        )
+    for loader in LOADERS:
+        size = (config.get(f'{loader}_dataloader') or {}).get('batch_size')
+        if size is not None and (not isinstance(size, int) or size < 1):
+            raise ValueError(f'{loader}_dataloader.batch_size is {size!r}; set 1 or more')
+    _check_sizes(config)
+
+
+def _check_sizes(config: Config) -> None:
+    """Compare the model's size with that of its data."""
+    model = config.get('model') or {}
+    size = model.get('image_size') if model.get('type') == 'SAMSegmentor' else None
+    if size is None:
+        return
+    for loader in LOADERS:
+        dataset = (config.get(f'{loader}_dataloader') or {}).get('dataset') or {}
+        given = dataset.get('image_size')
+        if dataset.get('type') == 'MaskFolderDataset' and given is not None and given != size:
+            raise ValueError(
+                f'{loader}_dataloader.dataset.image_size is {given}, but model.image_size is '
+                f'{size}; give both the same'
+            )
+
+
+def own_datasets(config: Config) -> dict[str, Mapping[str, Any]]:
+    """The data sets of a config that are folders of images and masks, by their parts."""
+    datasets = {
+        loader: (config.get(f'{loader}_dataloader') or {}).get('dataset') for loader in LOADERS
+    }
+    return {
+        loader: dataset
+        for loader, dataset in datasets.items()
+        if dataset is not None and dataset.get('type') == 'MaskFolderDataset'
+    }
+
+
+def check_data(config: Config, *, allow_overlap: bool = False) -> None:
+    """Run the cheap part of `gps-seg check`. Warnings go to stderr; raises the first error."""
+    datasets = own_datasets(config)
+    if datasets:
+        raise_or_warn(quick_findings(datasets, allow_overlap=allow_overlap))
+
+
+def raise_or_warn(findings: list[Finding]) -> None:
+    """Print warnings on stderr. Raise the first error, with the number of the others."""
+    for finding in findings:
+        if finding.level == 'warning':
+            print(f'warning: {finding}', file=sys.stderr)
+    errors = [finding for finding in findings if finding.level == 'error']
+    if not errors:
+        return
+    error = errors[0].error()
+    if len(errors) > 1:
+        more = f' (and {len(errors) - 1} more errors in the data; gps-seg check lists all)'
+        raise type(error)(f'{error}{more}')
+    raise error
+
+
+def be_strict(config: Config) -> None:
+    """Let the readers of all pipelines take a decoder's warning for an error."""
+    for loader in LOADERS:
+        dataset = (config.get(f'{loader}_dataloader') or {}).get('dataset') or {}
+        for step in dataset.get('pipeline') or ():
+            if step.get('type') in ('LoadImage', 'LoadMask'):
+                step['strict'] = True

@@ -1,0 +1,20 @@
+"""Which work dir a run may write."""
+
+from pathlib import Path
+
+UNFINISHED = 'best_delta.safetensors'
+RUN_FILES = ('last.pth', 'last_checkpoint', 'delta.safetensors', UNFINISHED, 'metrics.json')
+
+
+def check_work_dir(work_dir: Path, *, resume: bool) -> None:
+    """Raise FileExistsError where the folder holds another run and this one is no resume.
+
+    A run that ended before its first checkpoint left nothing to go on from but the delta of an
+    epoch that it did not finish; a new run takes its place.
+    """
+    found = [name for name in RUN_FILES if (work_dir / name).exists()]
+    if found and found != [UNFINISHED] and not resume:
+        raise FileExistsError(
+            f'{work_dir} already holds a run ({", ".join(found)}); continue it with --resume, or '
+            'choose another folder with --work-dir'
+        )

@@ -1,0 +1,34 @@
+import importlib
+from pathlib import Path
+
+import pytest
+
+CONFIG = Path(__file__).parents[2] / 'configs/gps_sam_demo.py'
+
+
+@pytest.mark.parametrize(
+    'command, arguments',
+    [
+        ('train', ['--work-dir', 'run']),
+        ('train', ['--dry-run']),
+        ('select', ['--out', 'plan.safetensors']),
+        ('test', ['no_such_weights.pth']),
+    ],
+)
+def test_a_command_refuses_mistyped_settings_before_anything_is_read_or_written(
+    command: str,
+    arguments: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    main = importlib.import_module(f'gps_seg.cli.{command}').main
+    options = ['traincfg.max_epochs=3', 'test_dataloader.dataset.image_sise=64']
+    assert main([str(CONFIG), *arguments, '--cfg-options', *options]) == 2
+    output = capsys.readouterr()
+    assert output.out == ''
+    assert output.err.startswith('error: the config has 2 mistyped settings: (1) traincfg: ')
+    assert 'did you mean image_size?' in output.err
+    assert output.err.count('\n') == 1
+    assert list(tmp_path.iterdir()) == []
