@@ -67,7 +67,7 @@ $(STAMP): setup.cfg pyproject.toml
 	    $(PYTHON) -m venv $(VENV); \
 	fi
 	@echo "Installing into $(VENV). The first time fetches about 3 GB and unpacks 6 GB: 2 to 10 minutes."
-	@$(BIN)/python -u -m pip install --disable-pip-version-check --progress-bar off -e '.[mm,dev]' \
+	@$(BIN)/python -u -m pip install --disable-pip-version-check --progress-bar off -e '.[mm,medical,coco,onnx,dev,bench]' \
 	    | awk '/Downloading .*\([0-9][0-9][0-9.]+ [MG]B\)/ {$$1 = $$1; print "  " $$0} \
 	           /^Installing collected/ {print "  unpacking " NF - 3 " packages"} \
 	           /^ERROR|^error/ {print} {fflush()}'
