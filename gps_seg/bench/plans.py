@@ -35,7 +35,7 @@ def use_plan(config: Any, suite_folder: Path, seed: int) -> SharedPlan | None:
         return None
     loader = config.train_dataloader
     settings = {
-        'hook': hook.to_dict(),
+        'hook': {k: repr(hook.get(k)) for k in ('method', 'selection_pass', 'embed')},
         'model': config.model.to_dict(),
         'data': loader.dataset.to_dict(),
         'batch_size': loader.get('batch_size'),
