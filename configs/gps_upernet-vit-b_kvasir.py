@@ -1,11 +1,9 @@
 # GPS for UPerNet on a ViT-B of MMSegmentation, at 512 pixels.
 _base_ = [
     './_base_/models/upernet_vit_b.py',
-    './_base_/datasets/kvasir_seg.py',
+    './_base_/datasets/kvasir_seg_512.py',
     './_base_/schedules/adam_cosine.py',
     './_base_/methods/gps.py',
 ]
-train_dataloader = dict(batch_size=8, dataset=dict(image_size=512))
-val_dataloader = dict(dataset=dict(image_size=512))
-test_dataloader = dict(dataset=dict(image_size=512))
+train_dataloader = dict(batch_size=8)
 default_hooks = dict(fine_tune=dict(method=dict(k=10)))

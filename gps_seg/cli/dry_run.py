@@ -16,6 +16,7 @@ from gps_seg.cli.quiet_runner import QuietRunner
 from gps_seg.hooks.delta_checkpoint_hook import fine_tune_hook, tuning_of
 from gps_seg.methods import build_method
 from gps_seg.runner.config_hooks import drop_hooks, hook_settings
+from gps_seg.runner.history import time_in_words
 from gps_seg.sparse import TrainableSummary
 from gps_seg.tuning import SelectionPass
 
@@ -47,8 +48,8 @@ class Estimate:
                 f'Memory of training, estimated: {_mib(memory)} (parameters '
                 f'{_mib(self.parameter_bytes)}, gradients and optimizer {_mib(self.state_bytes)}, '
                 f'kept for backward {_mib(self.saved_bytes)})',
-                f'Selection: about {_duration(self.selection_seconds)}',
-                f'Training: about {_duration(self.step_seconds * self.num_steps)} '
+                f'Selection: about {time_in_words(self.selection_seconds)}',
+                f'Training: about {time_in_words(self.step_seconds * self.num_steps)} '
                 f'({self.num_steps} steps of {self.step_seconds:.2f} s, validation not counted)',
             )
         )
@@ -169,9 +170,3 @@ def _images(runner: Runner) -> dict[str, int]:
 
 def _mib(num_bytes: int) -> str:
     return f'{num_bytes / 2**20:,.0f} MiB'
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f'{seconds:.0f} s'
-    return f'{seconds / 60:.0f} min' if seconds < 5400 else f'{seconds / 3600:.1f} h'
