@@ -35,6 +35,7 @@ from gps_seg.datasets.checks import (
     write_page,
 )
 from gps_seg.datasets.findings import Finding
+from gps_seg.runner.config_keys import check_config_keys
 
 FEW = 64  # pairs that one process reads sooner than others start
 LOADERS = ('train', 'val', 'test')
@@ -172,7 +173,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parse_arguments(argv)
     if arguments.config is not None:
         title = str(arguments.config)
-        survey = find_jobs(datasets_of(load_config(arguments.config, arguments.cfg_options)))
+        config = load_config(arguments.config, arguments.cfg_options)
+        check_config_keys(config)
+        survey = find_jobs(datasets_of(config))
     else:
         data = name_patterns({**data_of(arguments), **_data_options(arguments.cfg_options)})
         title = f'{arguments.images[0]}, {arguments.masks[0]}'

@@ -230,8 +230,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         check_reader()
         if arguments.overlay:
             print(f'{len(volumes)} volumes get no pictures', file=sys.stderr)
-    check_folder(arguments.out)
     predictor, names = load_for(arguments)
+    check_folder(arguments.out)
     outputs = outputs_of(arguments, names, len(predictor.classes.names))
     check_outputs(items, outputs.values(), overwrite=arguments.overwrite)
     with progress(len(items)) as done:

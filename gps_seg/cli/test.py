@@ -174,6 +174,7 @@ def source_of(arguments: argparse.Namespace) -> Source:
         source = find_source(arguments.config)
         if arguments.cfg_options:
             source.config.merge_from_dict(arguments.cfg_options)
+            check_config_keys(source.config)
         return source
     config = load_config(arguments.config, arguments.cfg_options)
     return find_source(config=config, weights=arguments.weights)

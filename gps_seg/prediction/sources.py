@@ -9,6 +9,7 @@ from safetensors import SafetensorError, safe_open
 from gps_seg.delta import KIND, Delta
 from gps_seg.files import load_tensors
 from gps_seg.runner.config_files import load_config
+from gps_seg.runner.config_keys import check_config_keys
 
 FINISHED, UNFINISHED, LAST = 'delta.safetensors', 'best_delta.safetensors', 'last.pth'
 CONFIG = 'config'
@@ -55,6 +56,7 @@ def find_source(
         assert file is not None
         return _of_file(file)
     read = config if isinstance(config, Config) else load_config(config)
+    check_config_keys(read)
     return Source(read, file, file.stem if file is not None else 'base')
 
 

@@ -45,8 +45,21 @@ def check_resume(runner: Runner, checkpoint: Mapping[str, Any]) -> None:
             f'{now}; its learning rates would be wrong from here on. Resume with '
             f'max_{unit}s={before}, or start a new run with the longer schedule'
         )
+    _check_seed(runner, meta)
     if meta.get('settings') is not None:
         check_settings(meta['settings'], settings_of(runner))
+
+
+def _check_seed(runner: Runner, meta: Mapping[str, Any]) -> None:
+    """Raise ValueError where the config names another seed; without one, the first is kept."""
+    first = meta.get('seed')
+    now = (runner.cfg.get('randomness') or {}).get('seed')
+    if first is not None and now is not None and now != first:
+        raise ValueError(
+            f'the run to resume has seed {first}, the config now says randomness.seed={now}; the '
+            'order of the images and their augmentations would belong to neither. Resume with '
+            f'randomness.seed={first}, or start anew in another work dir'
+        )
 
 
 def settings_of(runner: Runner) -> dict[str, str]:

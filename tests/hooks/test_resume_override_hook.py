@@ -63,6 +63,17 @@ def test_what_cannot_be_changed_is_refused_with_the_reason(short: Path) -> None:
         run(resumed(short, 4, **options))
 
 
+def test_another_seed_is_refused_with_and_without_override(short: Path) -> None:
+    changed = resumed(short, 2, randomness__seed=7)
+    with pytest.raises(ValueError, match=r'has seed 0, the config now says randomness.seed=7'):
+        run(changed)
+    plain = resumed(short, 2, randomness__seed=7)
+    plain.custom_hooks = [hook for hook in plain.custom_hooks if 'Override' not in hook['type']]
+    plain.experiment_name += '_plain'
+    with pytest.raises(ValueError, match=r'has seed 0, the config now says randomness.seed=7'):
+        run(plain)
+
+
 def test_a_length_that_is_done_already_is_refused(short: Path) -> None:
     with pytest.raises(ValueError, match='a training of 1 epochs: 2 are done already'):
         run(resumed(short, 1))
