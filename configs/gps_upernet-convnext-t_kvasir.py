@@ -1,5 +1,5 @@
 # GPS for UPerNet of MMSegmentation on a ConvNeXt-T (arXiv:2201.03545), at 512 pixels. The backbone
-# is of mmpretrain (pip install onedl-mmpretrain); its weights come from the address that
+# is of mmpretrain (the extra mmpretrain); its weights come from the address that
 # MMSegmentation's own configs name.
 _base_ = './gps_upernet-swin-t_kvasir.py'
 

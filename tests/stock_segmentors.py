@@ -41,7 +41,7 @@ class Stock:
     weights: 'pretrained', 'init_cfg' (of the backbone), 'backbone' or 'segmentor' (`load_from`).
     donor: dotted keys in which the model that the file comes from differs.
     wrap: what the file holds around the tensors. extra: tensors that the model has no place for.
-    rest: dotted keys of the config outside of the model.
+    rest: dotted keys of the config outside of the model. needs: a package that may not be there.
     """
 
     path: str
@@ -51,6 +51,7 @@ class Stock:
     wrap: Callable[[dict[str, Tensor]], Any] = lambda state: {'state_dict': state, 'meta': {}}
     extra: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     rest: Mapping[str, Any] = field(default_factory=dict)
+    needs: str | None = None
 
 
 RESNET = {'backbone.base_channels': 8, 'backbone.stem_channels': 8}
@@ -155,6 +156,21 @@ STOCK = {
         # MMSegmentation resizes BEiT's tables by a function that SciPy has removed.
         wrap=lambda state: state,
         rest={'optim_wrapper.paramwise_cfg.num_layers': 4},
+    ),
+    'upernet convnext': Stock(
+        'convnext/convnext-tiny_upernet_8xb2-amp-160k_ade20k-512x512.py',
+        {
+            'backbone.arch': dict(depths=[1, 1, 2, 1], channels=[8, 16, 24, 32]),
+            'decode_head.in_channels': [8, 16, 24, 32],
+            'decode_head.channels': 16,
+            'auxiliary_head.in_channels': 24,
+            'auxiliary_head.channels': 8,
+        },
+        weights='init_cfg',
+        wrap=lambda state: {'state_dict': {f'backbone.{n}': t for n, t in state.items()}},
+        # MMEngine's AmpOptimWrapper, with the type that a CPU computes in.
+        rest={'optim_wrapper.dtype': 'bfloat16'},
+        needs='mmpretrain',
     ),
     'segformer b0': Stock(
         'segformer/segformer_mit-b0_8xb2-160k_ade20k-512x512.py',

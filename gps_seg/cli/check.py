@@ -135,7 +135,7 @@ def report(findings: Sequence[Finding], totals: Totals, num_pairs: int) -> None:
         low, middle = np.percentile(totals.sides, [5, 50])
         print(
             f'{len(totals.sides)} objects; the shorter sides of their boxes, in pixels of the '
-            f"model's input: median {middle:.0f}, smallest twentieth below {low:.0f}"
+            f"model's input: median {middle:.3g}, smallest twentieth below {low:.2g}"
         )
     if totals.values:
         values = ', '.join(f'{value} ({count:,})' for value, count in totals.values[:12])
