@@ -1,10 +1,12 @@
-"""`gps-seg delta`: look into deltas, make stock checkpoints of them, and take them out again."""
+"""`gps-seg delta`: look into deltas, make stock checkpoints of them, and take them out again.
+
+What makes deltas of deltas is in `delta_arithmetic`.
+"""
 
 import argparse
 import json
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,41 +14,29 @@ import torch
 from rich.table import Table
 from torch import Tensor
 
+from gps_seg.cli.delta_arithmetic import ARITHMETIC, add_arithmetic
+from gps_seg.cli.delta_files import check_outputs, is_segmentor, read_base
 from gps_seg.cli.errors import one_line_errors
 from gps_seg.cli.tables import pairs, show, table
 from gps_seg.delta import BASE_NAME, KIND, Delta, short
+from gps_seg.delta.sizes import blocks, header_bytes, total
 from gps_seg.delta.tensors import under
-from gps_seg.files import read_weights, save_tensors, write_atomically
+from gps_seg.files import save_tensors, write_atomically
 from gps_seg.selection.statistics import block_of
 
 A_DELTA = 'a delta, such as delta.safetensors of a work dir'
-# Keys of a delta's metadata, as DeltaCheckpointHook writes them.
-MODEL, DATASET_META = 'model', 'dataset_meta'
+# A key of a delta's metadata, as DeltaCheckpointHook writes it.
+DATASET_META = 'dataset_meta'
 PICKLES = ('.pth', '.pt')
-
-
-@dataclass
-class Block:
-    """What a delta holds of one block of the model."""
-
-    selected: int = 0
-    whole: int = 0
-    num_bytes: int = 0
-
-
-def blocks(delta: Delta) -> dict[str, Block]:
-    """Sizes by block, as `block_of` names them."""
-    sizes: dict[str, Block] = defaultdict(Block)
-    columns, _ = delta.selection.tensors()
-    for key, tensor in columns.items():
-        sizes[block_of(key.rpartition('/')[0])].num_bytes += tensor.nbytes
-    for name, values in delta.values.items():
-        sizes[block_of(name)].selected += values.numel()
-        sizes[block_of(name)].num_bytes += values.nbytes
-    for name, tensor in delta.whole.items():
-        sizes[block_of(name)].whole += tensor.numel()
-        sizes[block_of(name)].num_bytes += tensor.nbytes
-    return dict(sorted(sizes.items(), key=lambda item: _natural(item[0])))
+HEADER = (
+    'block',
+    'selected entries',
+    'entries in whole tensors',
+    'bytes of columns',
+    'of their values',
+    'of whole tensors',
+    'bytes',
+)
 
 
 def describe(delta: Delta, path: Path) -> tuple[str, Table]:
@@ -68,43 +58,32 @@ def describe(delta: Delta, path: Path) -> tuple[str, Table]:
         lines['removes'] = f'{len(delta.absent)} tensors'
     lines |= {f'selection: {key}': value for key, value in delta.selection.provenance.items()}
     lines |= {key: _brief(key, value) for key, value in delta.metadata.items() if key != KIND}
-    sizes = blocks(delta)
-    total = Block(
-        sum(block.selected for block in sizes.values()),
-        sum(block.whole for block in sizes.values()),
-        sum(block.num_bytes for block in sizes.values()),
-    )
+    return pairs(lines.items()), _bytes_table(delta, path)
+
+
+def _bytes_table(delta: Delta, path: Path) -> Table:
+    """The entries by block, and where all bytes of the file are."""
+    sizes = dict(sorted(blocks(delta, block_of).items(), key=lambda item: _natural(item[0])))
+    described, told = header_bytes(path)
     rows = [
-        (name, f'{block.selected:,}', f'{block.whole:,}', f'{block.num_bytes:,}')
-        for name, block in [*sizes.items(), ('total', total)]
+        (
+            name,
+            f'{size.selected:,}',
+            f'{size.whole:,}',
+            f'{size.columns:,}',
+            f'{size.values:,}',
+            f'{size.whole_bytes:,}',
+            f'{size.num_bytes:,}',
+        )
+        for name, size in [*sizes.items(), ('all tensors', total(sizes.values()))]
     ]
-    header = ('block', 'selected entries', 'entries in whole tensors', 'bytes')
-    return pairs(lines.items()), table(header, rows)
-
-
-def read_base(path: Path, delta: Delta) -> dict[str, Tensor]:
-    """Read the weights that a delta is to be applied to, under the names of the tuned model.
-
-    A timm ViT file, as SAM's encoder can start from, and the backbone of a segmentor are renamed as
-    the model does on loading.
-    """
-    names = (delta.values.keys() | delta.whole.keys()) - delta.fresh
-    if is_segmentor(delta):
-        from gps_seg.runner.base_weights import base_state
-
-        return base_state(json.loads(delta.metadata[MODEL]), str(path))
-    state = read_weights(path)
-    if names <= state.keys() or not any(name.startswith('image_encoder.') for name in names):
-        return state
-    # Only here, since the models need more installed than deltas do.
-    from gps_seg.models.weights import sam_state_from_timm, weights_layout
-
-    return sam_state_from_timm(state) if weights_layout(state) == 'timm' else state
-
-
-def is_segmentor(delta: Delta) -> bool:
-    """Whether a delta belongs to a model of MMSegmentation, by its config."""
-    return 'decode_head' in json.loads(delta.metadata.get(MODEL, '{}'))
+    empty = ('',) * 5
+    rows += [
+        ('names, shapes and digests', *empty, f'{described:,}'),
+        ('config and other metadata', *empty, f'{told:,}'),
+        ('whole file', *empty, f'{path.stat().st_size:,}'),
+    ]
+    return table(HEADER, rows)
 
 
 def write_checkpoint(
@@ -122,13 +101,6 @@ def write_checkpoint(
     if dataset_meta is not None:
         content = {'state_dict': content, 'meta': {'dataset_meta': dict(dataset_meta)}}
     write_atomically(path, lambda temporary: torch.save(content, temporary))
-
-
-def check_outputs(paths: Iterable[Path | None], *, force: bool) -> None:
-    """Raise FileExistsError where a file would be overwritten without `force`."""
-    for path in paths:
-        if path is not None and path.exists() and not force:
-            raise FileExistsError(f'{path} exists; choose another name, or overwrite with --force')
 
 
 def left_out(delta: Delta, paths: Sequence[str]) -> Delta:
@@ -209,7 +181,8 @@ def swap_file(
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
-        prog='gps-seg delta', description='Look into deltas, apply them, and undo them.'
+        prog='gps-seg delta',
+        description='Look into deltas, apply and undo them, and make others of them.',
     )
     commands = parser.add_subparsers(dest='command', required=True)
     info = commands.add_parser('info', help='show what a delta holds')
@@ -234,14 +207,17 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
             '-o', '--out', type=Path, metavar='FILE', required=True, help='.pth or .safetensors'
         )
         command.add_argument('--force', action='store_true', help='overwrite existing files')
+    add_arithmetic(commands)
     return parser.parse_args(argv)
 
 
 @one_line_errors
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run `info`, `apply` or `undo`."""
+    """Run the named command."""
     arguments = parse(argv)
-    if arguments.command == 'info':
+    if arguments.command in ARITHMETIC:
+        ARITHMETIC[arguments.command](arguments)
+    elif arguments.command == 'info':
         delta = Delta.load(arguments.delta)
         if arguments.show is None:
             show(*describe(delta, arguments.delta))

@@ -32,7 +32,7 @@ usage: gps-seg COMMAND ...
   export    write a tuned model as a stock checkpoint, as ONNX, or as a model card
   select    make a plan: the selection of a training, without training
   selection show, compare and draw plans
-  delta     show, apply and undo deltas
+  delta     show, apply, undo, merge, compare and scale deltas
   download  fetch data sets and weights
   check     read all images and masks, and list what is wrong with them
   doctor    check the installation, the data and the weights

@@ -9,7 +9,7 @@ from typing import Any
 
 from rich.table import Table
 
-from gps_seg.cli.delta import check_outputs
+from gps_seg.cli.delta_files import check_outputs
 from gps_seg.cli.errors import one_line_errors
 from gps_seg.cli.tables import pairs, show, table
 from gps_seg.files import write_content

@@ -25,7 +25,8 @@ class AddedModule(Protocol):
     """What can be attached to one layer: a frozen dataclass of plain settings.
 
     `attach` changes the host alone, in place: its class, parameters, buffers, children or hooks,
-    but no tensor that it had before. `detach` gives the stock host back.
+    but no tensor that it had before. `detach` gives the stock host back. One that adds no tensor
+    says so by an attribute `holds_tensors` that is False.
     """
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
@@ -84,6 +85,14 @@ def build_added(spec: Spec) -> AddedModule:
         return cls(**settings)
     except TypeError as error:
         raise ValueError(f'the added module {name} cannot take {settings}: {error}') from error
+
+
+def holds_tensors(spec: Spec) -> bool:
+    """Whether an added module has tensors of its own.
+
+    It has, unless it says otherwise by an attribute `holds_tensors`.
+    """
+    return bool(getattr(build_added(spec), 'holds_tensors', True))
 
 
 def spec_of(module: AddedModule) -> dict[str, Any]:

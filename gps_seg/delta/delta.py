@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from gps_seg.delta.added import Spec, plain_specs
+from gps_seg.delta.added import Spec, holds_tensors, plain_specs
 from gps_seg.delta.bits import copy_of, same_bits, take_bits
 from gps_seg.delta.difference import (
     changed_outside,
@@ -127,7 +127,11 @@ class Delta(Stored):
         Raises ValueError where a name is missing or the selection does not fit.
         """
         added = plain_specs(added or {})
-        bare = [path for path in added if not any(under(name, [path]) for name in fresh)]
+        bare = [
+            path
+            for path, spec in added.items()
+            if holds_tensors(spec) and not any(under(name, [path]) for name in fresh)
+        ]
         if bare:
             raise ValueError(
                 f'no fresh tensor lies below {bare[0]!r}, to which a module was added; name the '

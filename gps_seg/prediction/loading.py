@@ -99,10 +99,7 @@ def load_source(
             pipeline = ImagePipeline(dataset, classes.of_masks)
             _check_no_prompt(config)
             model = MODELS.build(config.model)
-            if named:
-                load_base(model, config)
-                _verify(model, named)
-            elif source.weights is not None:
+            if source.weights is not None and not named:
                 load_weights(model, source.weights, config)
             else:
                 load_base(model, config)
@@ -111,7 +108,7 @@ def load_source(
         set_random_state(state)
     model.to(place)
     model.eval()
-    predictor = Predictor(
+    return Predictor(
         model,
         pipeline,
         classes,
@@ -120,9 +117,6 @@ def load_source(
         window=cut,
         deltas=named,
     )
-    if named:
-        predictor.use(next(iter(named)))
-    return predictor
 
 
 def _named_deltas(
@@ -167,15 +161,6 @@ def _use(config: Config) -> dict[str, Any]:
     }
     # Tuples become lists on the way through a file.
     return json.loads(json.dumps(parts, default=str))
-
-
-def _verify(model: Any, deltas: Mapping[str, Delta]) -> None:
-    """Swap each delta in and out once, so that each is known to belong to this base."""
-    for name, delta in deltas.items():
-        try:
-            delta.swap(model).swap(model, verify=False)
-        except ValueError as error:
-            raise ValueError(f'delta {name}: {error}') from error
 
 
 def _batch_size(config: Config) -> int:

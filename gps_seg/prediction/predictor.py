@@ -10,7 +10,7 @@ import torch
 from mmengine.dataset import pseudo_collate
 from torch import Tensor
 
-from gps_seg.delta import Delta
+from gps_seg.delta import Delta, Tasks
 from gps_seg.prediction.classes import Classes
 from gps_seg.prediction.pipeline import ImagePipeline, Pixels, as_blue_first
 from gps_seg.prediction.prediction import Prediction
@@ -37,10 +37,11 @@ class Predictor:
     model: of MMEngine, with its weights. classes: what its channels mean. batch_size: images (or
     windows) of a forward pass. threshold: the probability above which a pixel is foreground, for
     two classes; None: as the model itself decides. window: predict images that are larger than this
-    window by window; None: every image as a whole. deltas: by name, what `use` switches between;
-    the model holds the first of them.
+    window by window; None: every image as a whole. deltas: by name, what `use` switches between,
+    each verified here; the model holds the first of them. `tasks` owns them and the model.
 
-    It is not to be shared by threads that predict at the same time; `read` may be called from any.
+    It is not to be shared by threads that predict at the same time, other than by
+    `with predictor.tasks.use(name):` around each prediction; `read` may be called from any.
     """
 
     def __init__(
@@ -62,14 +63,19 @@ class Predictor:
         self.batch_size = batch_size
         self.window = window
         self.threshold = _checked(threshold, classes)
-        self.deltas = dict(deltas or {})
-        self._current: str | None = None
-        self._undo: Delta | None = None
+        self.tasks = Tasks(model, deltas)
+        if deltas:
+            self.tasks.stay(next(iter(deltas)))
+
+    @property
+    def deltas(self) -> Mapping[str, Delta]:
+        """What `use` switches between, by name."""
+        return self.tasks.deltas
 
     @property
     def current(self) -> str | None:
         """The delta that the model holds; None where `use` has nothing to switch between."""
-        return self._current
+        return self.tasks.current
 
     @property
     def device(self) -> torch.device:
@@ -81,16 +87,7 @@ class Predictor:
 
         Raises ValueError for a name that `deltas` does not have.
         """
-        if name not in self.deltas:
-            raise ValueError(f'no delta {name!r}; there is {", ".join(self.deltas) or "none"}')
-        if name == self._current:
-            return
-        if self._undo is not None:
-            self._undo.swap(self.model, verify=False)
-            self._current = self._undo = None
-        # Verified when it was loaded; here a swap takes milliseconds.
-        self._undo = self.deltas[name].swap(self.model, verify=False)
-        self._current = name
+        self.tasks.stay(name)
 
     def read(self, image: Any, entry: Mapping[str, Any] | None = None) -> Sample:
         """Read and prepare an image: a path, an array (red first) or a PIL image.
@@ -149,7 +146,7 @@ class Predictor:
 
     def _forward(self, packed: Sequence[Any]) -> list[tuple[Tensor, Tensor]]:
         """The mask (H, W) and the probabilities (C, H, W) of each of a batch, on the device."""
-        with torch.no_grad(), quietly():
+        with self.tasks.use(self.tasks.current), torch.no_grad(), quietly():
             samples = self.model.test_step(pseudo_collate(list(packed)))
             found = []
             for sample in samples:

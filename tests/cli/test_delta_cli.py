@@ -189,11 +189,30 @@ def test_info_shows_provenance_and_counts_by_block(
     assert re.search(r'selection: criterion +random', output)
     assert re.search(r'config +first = 1\.\.\. \(2 lines; --show config prints all\)', output)
     # 4 entries of 4 bytes and 4 columns of 1; the same in bf16; 8 numbers of 4 bytes.
-    assert re.search(r'blocks\.0 +4 +0 +20\n', output)
-    assert re.search(r'blocks\.1 +4 +0 +12\n', output)
-    assert re.search(r'head +0 +8 +32\n', output)
-    assert re.search(r'total +8 +8 +64\n', output)
+    assert re.search(r'blocks\.0 +4 +0 +4 +16 +0 +20\n', output)
+    assert re.search(r'blocks\.1 +4 +0 +4 +8 +0 +12\n', output)
+    assert re.search(r'head +0 +8 +0 +0 +32 +32\n', output)
+    assert re.search(r'all tensors +8 +8 +8 +24 +32 +64\n', output)
     assert files.delta.num_bytes == 64
+
+
+@pytest.mark.parametrize('dtype', [None, torch.bfloat16])
+def test_info_accounts_for_every_byte_of_the_file(
+    files: Files, capsys: pytest.CaptureFixture[str], dtype: torch.dtype | None
+) -> None:
+    files.delta.save(files.delta_path, dtype=dtype)
+    assert files.run('info delta.safetensors') == 0
+    output = capsys.readouterr().out
+
+    def last(row: str) -> int:
+        line = next(line for line in output.splitlines() if line.startswith(row))
+        return int(line.split()[-1].replace(',', ''))
+
+    parts = ('all tensors', 'names, shapes and digests', 'config and other metadata')
+    size = files.delta_path.stat().st_size
+    assert sum(map(last, parts)) == last('whole file') == size
+    assert last('all tensors') == (64 if dtype is None else 64 - 8 - 16)
+    assert last('config and other') > len('first = 1\nsecond = 2')
 
 
 def test_show_prints_a_config_whole(files: Files, capsys: pytest.CaptureFixture[str]) -> None:
@@ -277,3 +296,122 @@ def test_a_tuned_sam_opens_in_segment_anything_and_gives_the_same_masks(
         expected = masks(model, image)
         assert expected.std() > 0
         assert torch.equal(masks(opened, image), expected)
+
+
+@pytest.fixture
+def two(files: Files) -> Files:
+    """Two deltas on one base: both write the head, otherwise in one entry."""
+    other = {name: tensor.clone() for name, tensor in files.tuned.items()}
+    other['blocks.1.weight'] = files.base['blocks.1.weight'].clone()
+    other['head.weight'][1, 2] = 7.5
+    Delta.between(files.base, other, metadata={'base_name': 'base.pth', 'config': 'a = 1'}).save(
+        files.folder / 'other.safetensors'
+    )
+    files.other = other  # type: ignore[attr-defined]
+    return files
+
+
+def test_merge_refuses_conflicts_and_reports_each_of_them(
+    two: Files, capsys: pytest.CaptureFixture[str]
+) -> None:
+    message = fails(two, 'merge delta.safetensors other.safetensors -o m.safetensors', capsys)
+    value = two.tuned['head.weight'][1, 2].item()
+    assert f'head.weight[1, 2]: {value} and 7.5' in message
+    command = 'merge delta.safetensors other.safetensors -o m.safetensors --report r.csv'
+    assert two.run(command) == 2
+    report = (two.folder / 'r.csv').read_text()
+    assert report == f'tensor,index,first,second\nhead.weight,1 2,{value},7.5\n'
+    assert not (two.folder / 'm.safetensors').exists()
+    capsys.readouterr()
+    assert 'r.csv exists' in fails(two, command, capsys)
+
+
+@pytest.mark.parametrize('conflict', ['first', 'mean'])
+def test_a_merge_applies_to_the_base(
+    two: Files, capsys: pytest.CaptureFixture[str], conflict: str
+) -> None:
+    command = f'delta.safetensors other.safetensors -o m.safetensors --conflict {conflict}'
+    assert two.run(f'merge {command}') == 0
+    output = capsys.readouterr().out
+    assert '11 alike in both, 1 with different values' in output and 'head.weight[1, 2]' in output
+    assert two.run('apply base.pth m.safetensors -o t.pth') == 0
+    expected = {name: tensor.clone() for name, tensor in two.tuned.items()}
+    if conflict == 'mean':
+        expected['head.weight'][1, 2] = (expected['head.weight'][1, 2].double() + 7.5) / 2
+    assert state_bytes(read_weights(two.folder / 't.pth')) == state_bytes(expected)
+
+
+def test_diff_counts_what_each_writes(two: Files, capsys: pytest.CaptureFixture[str]) -> None:
+    assert two.run('diff delta.safetensors other.safetensors') == 0
+    output = capsys.readouterr().out
+    assert '4 entries only in the first delta, 20 only in the second' in output
+    assert re.search(r'blocks\.1\.weight +4 +0 +0 +0 +0\n', output)
+    difference = abs(two.tuned['head.weight'][1, 2].item() - 7.5)
+    assert re.search(rf'head\.weight +0 +0 +7 +1 +{re.escape(f"{difference:.3g}")}\n', output)
+
+
+def test_scale_goes_a_part_of_the_way_to_the_base(files: Files) -> None:
+    selected = {n: t for n, t in files.tuned.items()}
+    for by in ('0', '0.5', '1'):
+        command = f'scale delta.safetensors base.pth -o s{by}.safetensors --by'
+        words = [
+            files.path(w) if Path(w).suffix in ('.safetensors', '.pth') else w
+            for w in command.split()
+        ]
+        assert main([*words, by]) == 0
+        assert files.run(f'apply base.pth s{by}.safetensors -o t{by}.pth') == 0
+    assert state_bytes(read_weights(files.folder / 't0.pth')) == state_bytes(files.base)
+    assert state_bytes(read_weights(files.folder / 't1.pth')) == state_bytes(selected)
+    half = read_weights(files.folder / 't0.5.pth')
+    for name in ('blocks.0.weight', 'head.weight'):
+        old, new = files.base[name].double().numpy(), files.tuned[name].double().numpy()
+        assert (half[name].numpy() == (0.5 * old + 0.5 * new).astype('float32')).all()
+
+
+def test_between_two_checkpoints_is_what_turns_one_into_the_other(
+    files: Files, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torch.save(files.tuned, files.path('tuned.pth'))
+    assert files.run('between base.pth tuned.pth -o d.safetensors') == 0
+    assert files.run('apply base.pth d.safetensors -o t.pth') == 0
+    assert state_bytes(read_weights(files.folder / 't.pth')) == state_bytes(files.tuned)
+    torch.save({**files.tuned, 'new.weight': torch.ones(2)}, files.path('grown.pth'))
+    capsys.readouterr()
+    message = fails(files, 'between base.pth grown.pth -o e.safetensors', capsys)
+    assert 'only the tuned one has new.weight' in message
+    words = ['between', files.path('base.pth'), files.path('grown.pth'), '-o']
+    assert main([*words, files.path('e.safetensors'), '--fresh', 'new.*']) == 0
+    assert Delta.load(files.path('e.safetensors')).fresh == {'new.weight'}
+    assert main([*words, files.path('f.safetensors'), '--fresh', 'old.*']) == 2
+
+
+@pytest.mark.parametrize(
+    'command, cause',
+    [
+        ('merge delta.safetensors gone.safetensors -o m.safetensors', 'gone.safetensors'),
+        ('merge delta.safetensors delta.safetensors -o delta.safetensors', '--force'),
+        ('merge delta.safetensors u.safetensors -o m.safetensors', 'is an undo'),
+        ('diff u.safetensors delta.safetensors', 'is an undo'),
+        ('scale delta.safetensors t.pth -o m.safetensors --by 1', 'belongs to the base'),
+        ('between base.pth gone.pth -o m.safetensors', 'gone.pth'),
+    ],
+)
+def test_wrong_inputs_of_the_arithmetic_are_one_line(
+    files: Files, capsys: pytest.CaptureFixture[str], command: str, cause: str
+) -> None:
+    files.run('apply base.pth delta.safetensors -o t.pth --undo u.safetensors')
+    capsys.readouterr()
+    assert cause in fails(files, command, capsys)
+
+
+@pytest.mark.parametrize('by', ['nan', 'half', 'inf'])
+def test_a_factor_is_a_finite_number_and_a_delta_a_safetensors_file(
+    files: Files, capsys: pytest.CaptureFixture[str], by: str
+) -> None:
+    words = ['scale', str(files.delta_path), files.path('base.pth'), '-o']
+    with pytest.raises(SystemExit):
+        main([*words, files.path('s.safetensors'), '--by', by])
+    assert 'no finite number' in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main([*words, files.path('s.pth'), '--by', '1'])
+    assert 'a delta is a .safetensors file' in capsys.readouterr().err
