@@ -1,32 +1,43 @@
-"""What a training would cost, from one probe step."""
+"""What a training would cost, from a few probe steps."""
 
 import copy
+import resource
+import statistics
+import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
 from mmengine.config import Config
 from mmengine.hooks import Hook
-from mmengine.runner import Runner
+from mmengine.runner import IterBasedTrainLoop, Runner
 
 from gps_seg.cli import quiet_imports  # noqa: F401  before whatever else imports MMSegmentation
 from gps_seg.cli.quiet_runner import QuietRunner
 from gps_seg.hooks.delta_checkpoint_hook import fine_tune_hook, tuning_of
-from gps_seg.methods import build_method
+from gps_seg.methods import Plan, build_method
 from gps_seg.runner.config_hooks import drop_hooks, hook_settings
 from gps_seg.runner.history import time_in_words
 from gps_seg.sparse import TrainableSummary
 from gps_seg.tuning import SelectionPass
+from gps_seg.tuning.auto_start import HEADER, WHY, table_of
+from gps_seg.tuning.step_counters import SavedBytes
+
+TIMED = 3  # steps, of which the median counts
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """What was counted (images, parameters) and what one step suggests (bytes, seconds).
+    """What was counted (images, parameters) and what a few steps suggest (bytes, seconds).
 
-    saved_bytes: kept for backward at the training batch size. selection_seconds: of the whole
-    selection pass, 0 for a method without one. step_seconds: of one iteration.
+    saved_bytes: kept for backward at the training batch size. process_bytes, device_bytes: the peak
+    of this process, which did all that a training does, and of tensors on the GPU (0 without one).
+    selection_seconds: of the whole selection pass, 0 for a method without one; with 'auto', of the
+    choice of the start too. step_seconds: of one iteration. validation_seconds: of all validations.
+    start: the blocks that 'auto' chose from, as text.
     """
 
     summary: TrainableSummary
@@ -34,12 +45,22 @@ class Estimate:
     parameter_bytes: int
     state_bytes: int
     saved_bytes: int
+    process_bytes: int
+    device_bytes: int
     selection_seconds: float
     step_seconds: float
     num_steps: int
+    validation_seconds: float
+    start: str = ''
+
+    @property
+    def training_seconds(self) -> float:
+        """Of all steps and validations."""
+        return self.step_seconds * self.num_steps + self.validation_seconds
 
     def __str__(self) -> str:
         memory = self.parameter_bytes + self.state_bytes + self.saved_bytes
+        device = f', {_mib(self.device_bytes)} of the GPU' if self.device_bytes else ''
         data = ', '.join(f'{split} {num}' for split, num in self.images.items())
         return '\n'.join(
             (
@@ -48,9 +69,15 @@ class Estimate:
                 f'Memory of training, estimated: {_mib(memory)} (parameters '
                 f'{_mib(self.parameter_bytes)}, gradients and optimizer {_mib(self.state_bytes)}, '
                 f'kept for backward {_mib(self.saved_bytes)})',
-                f'Selection: about {time_in_words(self.selection_seconds)}',
-                f'Training: about {time_in_words(self.step_seconds * self.num_steps)} '
-                f'({self.num_steps} steps of {self.step_seconds:.2f} s, validation not counted)',
+                f'Peak memory: about {_mib(self.process_bytes)} of the process without its data '
+                f'workers{device}',
+                # The steps counted for 'auto' are scaled like the pass, though they stay as many.
+                f'Selection{" and start: at most" if self.start else ": about"} '
+                f'{time_in_words(self.selection_seconds)}',
+                f'Training: about {time_in_words(self.training_seconds)} ({self.num_steps} steps '
+                f'of {self.step_seconds:.2f} s, validation '
+                f'{time_in_words(self.validation_seconds)})',
+                *([self.start] if self.start else []),
             )
         )
 
@@ -70,30 +97,22 @@ class _MeasureHook(Hook):
 
     def __init__(self, selection: SelectionPass | None) -> None:
         self.selection = selection
-        self.saved: dict[int, int] = {}
+        self.saved_bytes = 0
 
     def before_train(self, runner: Runner) -> None:
         self.batch = next(iter(runner.train_dataloader))
-        self._step(runner)  # the first step of a process allocates and compiles
-        start = _now()
-        self._step(runner)
-        seconds = _now() - start
+        # The first step of a process allocates and compiles, so that it is counted, not timed.
+        with SavedBytes(runner.model) as saved:
+            self._step(runner)
+        self.saved_bytes = saved.total
+        seconds = statistics.median(_timed(lambda: self._step(runner)) for _ in range(TIMED))
         raise _Measured(self._estimate(runner, seconds))
 
     def _step(self, runner: Runner) -> None:
-        self.saved = {}
-        own = {parameter.data_ptr() for parameter in runner.model.parameters()}
-
-        def pack(tensor: torch.Tensor) -> torch.Tensor:
-            if tensor.data_ptr() not in own:
-                self.saved[tensor.data_ptr()] = tensor.nbytes
-            return tensor
-
-        with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-            runner.model.train()
-            # Padding writes into the data samples.
-            batch = copy.deepcopy(self.batch)
-            runner.model.train_step(batch, optim_wrapper=runner.optim_wrapper)
+        runner.model.train()
+        # Padding writes into the data samples.
+        batch = copy.deepcopy(self.batch)
+        runner.model.train_step(batch, optim_wrapper=runner.optim_wrapper)
 
     def _estimate(self, runner: Runner, seconds: float) -> Estimate:
         tuning = tuning_of(runner)
@@ -101,25 +120,72 @@ class _MeasureHook(Hook):
         optimizer = runner.optim_wrapper.optimizer
         states = [tensor for state in optimizer.state.values() for tensor in state.values()]
         trained = tuning.parameters()
+        validation = _validation_seconds(runner)  # before the peaks are read: it allocates too
         return Estimate(
             tuning.summary(),
             _images(runner),
             sum(parameter.nbytes for parameter in model.parameters()),
             sum(t.nbytes for t in states if torch.is_tensor(t)) + sum(p.nbytes for p in trained),
-            sum(self.saved.values()),
+            self.saved_bytes,
+            _process_peak(),
+            torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0,
             self._selection_seconds(runner),
             seconds,
             runner.max_iters,
+            validation,
+            start_in_words(tuning.plan),
         )
 
     def _selection_seconds(self, runner: Runner) -> float:
         if self.selection is None:
-            return 0.0
+            # Without a pass over images, planning takes time where it counts training steps alone.
+            return tuning_of(runner).seconds if table_of(tuning_of(runner).plan) else 0.0
         num_images = len(runner.train_dataloader.dataset)
         hook = fine_tune_hook(runner)
         probed = min(hook.selection_pass.num_images or num_images, num_images)
         planned = min(self.selection.num_images or num_images, num_images)
         return tuning_of(runner).seconds * planned / probed
+
+
+def start_in_words(plan: Plan) -> str:
+    """The blocks that train_from='auto' chose from, and why it took which; '' for another start."""
+    rows = [HEADER, *table_of(plan)]
+    if len(rows) == 1:
+        return ''
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [
+        '  '.join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows
+    ]
+    return '\n'.join(
+        ("Where training could start (train_from='auto'):", *lines, plan.provenance[WHY])
+    )
+
+
+def _validation_seconds(runner: Runner) -> float:
+    """The seconds of all validations, by those of one batch."""
+    loop: Any = runner.val_loop
+    if loop is None or runner.val_interval < 1:
+        return 0.0
+    batch = next(iter(loop.dataloader))
+    runner.model.eval()
+    with torch.no_grad():
+        runner.model.val_step(copy.deepcopy(batch))
+        seconds = _timed(lambda: runner.model.val_step(copy.deepcopy(batch)))
+    length = runner.max_iters if isinstance(runner.train_loop, IterBasedTrainLoop) else None
+    rounds = (length or runner.max_epochs) // runner.val_interval
+    return seconds * len(loop.dataloader) * rounds
+
+
+def _process_peak() -> int:
+    """The most bytes of memory that this process has held."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == 'darwin' else peak * 1024
+
+
+def _timed(step: Callable[[], object]) -> float:
+    start = _now()
+    step()
+    return _now() - start
 
 
 def _now() -> float:
@@ -129,7 +195,7 @@ def _now() -> float:
 
 
 def dry_run(config: Config) -> Estimate:
-    """Build everything, select from a few images, train two steps; nothing is left on disk."""
+    """Build everything, select from a few images, train a few steps; nothing is left on disk."""
     config = copy.deepcopy(config)
     # The checkpoint of a run that would be resumed is as good a base as its own, to be measured.
     config.resume = False

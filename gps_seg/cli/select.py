@@ -11,7 +11,7 @@ from mmengine.config import Config
 
 from gps_seg.cli import quiet_imports  # noqa: F401  before whatever else imports MMSegmentation
 from gps_seg.cli.configs import add_config, load_config
-from gps_seg.cli.delta import check_outputs
+from gps_seg.cli.delta_files import check_outputs
 from gps_seg.cli.errors import one_line_errors
 from gps_seg.cli.quiet_runner import QuietRunner
 from gps_seg.delta import short
@@ -19,6 +19,7 @@ from gps_seg.hooks.delta_checkpoint_hook import fine_tune_hook
 from gps_seg.methods import Plan, WholeTensors, build_method
 from gps_seg.runner.config_hooks import hook_key, hook_settings
 from gps_seg.runner.config_keys import check_config_keys
+from gps_seg.tuning.auto_start import WHY
 from gps_seg.tuning.plan_file import in_words
 
 SUFFIX = '.safetensors'
@@ -95,6 +96,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     part = f'{share:.2f} % of these weights, in' if selection else 'In'
     print(f'Selected {in_words(plan)}')
     print(f'{part} {seconds:.0f} s, for base {base}')
+    if WHY in plan.provenance:
+        print(f"Where 'auto' starts: {plan.provenance[WHY]}")
     print(f'Plan: {arguments.out} ({arguments.out.stat().st_size:,} bytes). Train from it:')
     print(f'  {train_command(arguments, hook_key(config, "FineTuneHook"))}')
     return 0

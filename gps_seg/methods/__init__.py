@@ -6,13 +6,25 @@ from dataclasses import MISSING, asdict, fields, is_dataclass
 from typing import Any
 
 from gps_seg.methods.adapter import Adapter
+from gps_seg.methods.cost_budget import CostBudget
 from gps_seg.methods.describe import describe
 from gps_seg.methods.lora import LoRA
-from gps_seg.methods.method import Applied, Method, SelectingMethod, TrainingData
+from gps_seg.methods.method import (
+    Applied,
+    Method,
+    NothingLeftError,
+    ScoringMethod,
+    SelectingMethod,
+    TrainingData,
+)
 from gps_seg.methods.parts import ModelParts, part_names
 from gps_seg.methods.plan import Plan
 from gps_seg.methods.presets import bias, fps, full, gps, grft, linear, magnitude, random
+from gps_seg.methods.sam_adapter import SAMAdapter
 from gps_seg.methods.select import Select
+from gps_seg.methods.spt import SPT, spt_adapter, spt_lora
+from gps_seg.methods.ssf import SSF
+from gps_seg.methods.vpt import VPT, vpt_deep, vpt_shallow
 from gps_seg.methods.where import Where
 from gps_seg.methods.whole_tensors import WholeTensors
 
@@ -27,7 +39,13 @@ METHODS: dict[str, Callable[..., Method]] = {
     'lora': LoRA,
     'magnitude': magnitude,
     'random': random,
+    'sam_adapter': SAMAdapter,
     'select': Select,
+    'spt_adapter': spt_adapter,
+    'spt_lora': spt_lora,
+    'ssf': SSF,
+    'vpt_deep': vpt_deep,
+    'vpt_shallow': vpt_shallow,
 }
 
 
@@ -93,10 +111,15 @@ def _plain(value: Any) -> Any:
 
 __all__ = [
     'METHODS',
+    'SPT',
+    'VPT',
     'Applied',
+    'CostBudget',
     'Method',
     'ModelParts',
+    'NothingLeftError',
     'Plan',
+    'ScoringMethod',
     'Select',
     'SelectingMethod',
     'TrainingData',

@@ -1,7 +1,7 @@
 """Bottleneck adapters: a small residual network behind each MLP."""
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
 from typing import Any, ClassVar
@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from gps_seg.delta.added import added_module
-from gps_seg.methods.late import check_train_from, late_parts
-from gps_seg.methods.method import Applied, TrainingData, train
+from gps_seg.methods.late import Budget, check_train_from, late_parts
+from gps_seg.methods.method import Applied, NothingLeftError, TrainingData, train
 from gps_seg.methods.parts import ModelParts, joined, part_names
 from gps_seg.methods.plan import Plan
 from gps_seg.selection import Selection
@@ -89,53 +89,94 @@ def _followed_class(base: type[nn.Module]) -> Any:
     return _FOLLOWED[base]
 
 
+# Where adapters go: groups of patterns, each of which must fit something.
+MLPS = ('*.mlp', '*.ffn')
+ATTENTIONS = ('*.attn', '*.attention', '*.self_attn')
+PLACEMENTS: Mapping[str, Sequence[Sequence[str]]] = {
+    'pfeiffer': (MLPS,),
+    'houlsby': (MLPS, ATTENTIONS),
+}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Adapter:
     """A bottleneck behind every MLP of the backbone (GPS, arXiv:2312.10136, eq. 7).
 
+    y = x + up(gelu(down(x))), x the output of the MLP before it is added to the residual. It cannot
+    be merged: at inference it costs two narrow layers behind each of its hosts.
+
     width: of the bottleneck; 12 gives the published size (230,544 in ViT-B/16).
+    placement: 'pfeiffer', behind every MLP alone (arXiv:2005.00247), or 'houlsby', behind every
+        attention as well (arXiv:1902.00751), which doubles the size.
     targets: patterns of the paths of the modules that get one; each must end in a linear layer.
+        Default: those of the placement.
     whole: what is trained whole besides, as `part_names` takes it.
     seed: of the initial values.
-    train_from: the number of the first block that is trained, or the share of the blocks that stay
-        frozen, in [0, 1); see `late_parts`.
+    train_from: the number of the first block that is trained, the share of the blocks that stay
+        frozen, in [0, 1), or 'auto'; see `late_parts`.
+    budget: with 'auto', what a training step may cost: settings of `CostBudget`.
     """
 
     width: int = 12
-    targets: Sequence[str] = ('*.mlp', '*.ffn')
+    placement: str = 'pfeiffer'
+    targets: Sequence[str] = ()
     whole: Sequence[str] = ('heads',)
     seed: int = 0
-    train_from: int | float = 0
+    train_from: int | float | str = 0
+    budget: Budget | None = None
     needs_data: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         if self.width < 1:
             raise ValueError(f'width must be at least 1, got {self.width}')
-        check_train_from(self.train_from)
+        if self.placement not in PLACEMENTS:
+            raise ValueError(
+                f'placement must be one of {", ".join(PLACEMENTS)}, got {self.placement!r}'
+            )
+        if self.targets and self.placement != 'pfeiffer':
+            raise ValueError('targets take the place of a placement; give one of the two')
+        budget = check_train_from(self.train_from, self.budget)
+        object.__setattr__(self, 'budget', budget)
         for setting in ('targets', 'whole'):
             if isinstance(getattr(self, setting), str):
                 raise ValueError(f'{setting} must be a list, got {getattr(self, setting)!r}')
 
     def plan(self, model: nn.Module, parts: ModelParts, data: TrainingData | None) -> Plan:
         names = late_parts(model, parts, self.train_from).backbone_names(model)
+        hosts: dict[str, nn.Module] = {}
+        groups = [self.targets] if self.targets else PLACEMENTS[self.placement]
+        for patterns in groups:
+            fitting = _fitting(model, names, patterns)
+            if not fitting:
+                raise NothingLeftError(
+                    f'no module of the backbone fits {list(patterns)}, or all that do are frozen '
+                    f'(requires_grad is False); {_possible(model, names)}'
+                )
+            hosts |= fitting
         added = {}
         for path, module in model.named_modules():
-            inside = any(joined(path, name) in names for name, _ in module.named_parameters())
-            if inside and any(fnmatchcase(path, pattern) for pattern in self.targets):
+            if path in hosts:
                 seed = zlib.crc32(f'{self.seed}/{path}'.encode())
                 size, channels = _output(path, module)
                 bottleneck = AddedBottleneck(size, self.width, channels, seed)
                 added[path] = {'type': 'adapter', **asdict(bottleneck)}
-        if not added:
-            raise ValueError(
-                f'no module of the backbone fits {list(self.targets)}, or all that do are frozen '
-                f'(requires_grad is False); {_possible(model, names)}'
-            )
         return Plan(Selection({}, {'criterion': 'none'}), added)
 
     def apply(self, model: nn.Module, parts: ModelParts, plan: Plan) -> Applied:
         parts = late_parts(model, parts, self.train_from)
         return train(model, plan, part_names(model, parts, self.whole), parts=parts)
+
+
+def _fitting(model: nn.Module, names: set[str], patterns: Sequence[str]) -> dict[str, nn.Module]:
+    """The modules with pretrained parameters whose paths fit a pattern."""
+    return {
+        path: module
+        for path, module in model.named_modules()
+        if any(joined(path, name) in names for name, _ in module.named_parameters())
+        if any(fnmatchcase(path, pattern) for pattern in patterns)
+        # Attention of torch gives a pair; what wraps it gives the output alone.
+        if not isinstance(module, nn.MultiheadAttention)
+    }
 
 
 def _possible(model: nn.Module, names: set[str]) -> str:

@@ -1,5 +1,6 @@
 """Training from a block on: all before it is frozen, in eval mode, and kept out of backward."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -8,22 +9,53 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from gps_seg.delta.tensors import under
+from gps_seg.methods.cost_budget import CostBudget
 from gps_seg.methods.parts import ModelParts, joined
 from gps_seg.methods.plan import Plan
 from gps_seg.methods.where import known_blocks
 
+# The first block is then chosen while the plan is made.
+AUTO = 'auto'
+Budget = Mapping[str, str | float]
 
-def check_train_from(train_from: Any) -> None:
-    """Raise ValueError unless it is a block's number or a share of the blocks in [0, 1)."""
+
+def check_train_from(
+    train_from: Any, budget: Any = None, *, has_score: bool = False
+) -> Budget | None:
+    """Check where a method starts to train. Returns the budget in one spelling, None for none.
+
+    train_from: a block's number, a share of the blocks in [0, 1), or 'auto'.
+    budget: settings of `CostBudget`; goes with 'auto' alone.
+    has_score: whether the method scores weights, which 'auto' without a budget decides by.
+
+    Raises ValueError for anything else.
+    """
+    if train_from == AUTO:
+        if budget is None and not has_score:
+            raise ValueError(
+                "train_from='auto' needs a budget here, since this method has no score to weigh "
+                "against the cost: give budget=dict(memory='8GB') or budget=dict(step=0.45)"
+            )
+        return None if budget is None else CostBudget.of(budget).settings()
+    if budget is not None:
+        raise ValueError(
+            f"budget goes with train_from='auto' alone, got train_from={train_from!r}; leave one "
+            'of the two out'
+        )
+    _check_start(train_from)
+    return None
+
+
+def _check_start(train_from: Any) -> None:
     is_number = isinstance(train_from, int | float) and not isinstance(train_from, bool)
     if not is_number or train_from < 0 or (isinstance(train_from, float) and train_from >= 1):
         raise ValueError(
-            'train_from must be the number of the first trained block, or the share of the blocks '
-            f'that stay frozen, in [0, 1): got {train_from!r}'
+            'train_from must be the number of the first trained block, the share of the blocks '
+            f"that stay frozen, in [0, 1), or 'auto': got {train_from!r}"
         )
 
 
-def late_parts(model: nn.Module, parts: ModelParts, train_from: int | float) -> ModelParts:
+def late_parts(model: nn.Module, parts: ModelParts, train_from: int | float | str) -> ModelParts:
     """The parts of a model of which nothing below a block is selected or trained.
 
     train_from: the first trained block, or the share of the blocks below it (0.75 trains the last
@@ -33,9 +65,16 @@ def late_parts(model: nn.Module, parts: ModelParts, train_from: int | float) -> 
     of the computation in every known backbone; `watch_first_block` sees where it is not. Parameters
     of modules that hold the blocks, such as positions and class tokens, count as before.
 
-    Raises ValueError where the model has no blocks, or not so many.
+    Raises ValueError where the model has no blocks, or not so many, and for 'auto', which a plan
+    decides first.
     """
-    check_train_from(train_from)
+    if train_from == AUTO:
+        raise ValueError(
+            "train_from='auto' is decided by gps_seg.tune and gps_seg.select, which count a "
+            'training step; plan by one of these, or give a number'
+        )
+    _check_start(train_from)
+    assert not isinstance(train_from, str)
     if not train_from:
         return parts
     blocks = known_blocks(parts)

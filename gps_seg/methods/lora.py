@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from gps_seg.delta.added import added_module
 from gps_seg.delta.tensors import under
-from gps_seg.methods.late import check_train_from, late_parts
-from gps_seg.methods.method import Applied, TrainingData, train
+from gps_seg.methods.late import Budget, check_train_from, late_parts
+from gps_seg.methods.method import Applied, NothingLeftError, TrainingData, train
 from gps_seg.methods.parts import ModelParts, joined, part_names
 from gps_seg.methods.plan import Plan
 from gps_seg.selection import Selection
@@ -155,8 +155,9 @@ class LoRA:
         three are changed as one.
     whole: what is trained whole besides, as `part_names` takes it.
     seed: of the initial values.
-    train_from: the number of the first block that is trained, or the share of the blocks that stay
-        frozen, in [0, 1); see `late_parts`.
+    train_from: the number of the first block that is trained, the share of the blocks that stay
+        frozen, in [0, 1), or 'auto'; see `late_parts`.
+    budget: with 'auto', what a training step may cost: settings of `CostBudget`.
     """
 
     rank: int = 16
@@ -165,7 +166,8 @@ class LoRA:
     slices: str = 'qv'
     whole: Sequence[str] = ('heads',)
     seed: int = 0
-    train_from: int | float = 0
+    train_from: int | float | str = 0
+    budget: Budget | None = None
     needs_data: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
@@ -173,7 +175,8 @@ class LoRA:
             raise ValueError(f'rank must be at least 1, got {self.rank}')
         if not self.slices or set(self.slices) - THIRDS.keys():
             raise ValueError(f"slices must be letters of 'qkv', got {self.slices!r}")
-        check_train_from(self.train_from)
+        budget = check_train_from(self.train_from, self.budget)
+        object.__setattr__(self, 'budget', budget)
         for setting in ('targets', 'whole'):
             if isinstance(getattr(self, setting), str):
                 raise ValueError(f'{setting} must be a list, got {getattr(self, setting)!r}')
@@ -210,7 +213,7 @@ class LoRA:
                 if under(path, parts.blocks) and _is_matrix(layer)
             }
         if not chosen:
-            raise ValueError(
+            raise NothingLeftError(
                 f'no layer of the backbone fits {list(self.targets) or "a fused qkv projection"}; '
                 f'its layers are {", ".join(list(layers)[:4]) or "all frozen or fresh"}, ...: name '
                 'some by targets=[...], and let them require a gradient'

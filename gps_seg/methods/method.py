@@ -106,6 +106,10 @@ class Applied:
         self.remove()
 
 
+class NothingLeftError(ValueError):
+    """A method has nothing to train where it is to start."""
+
+
 class Method(Protocol):
     """A way to fine-tune a model.
 
@@ -133,6 +137,19 @@ class SelectingMethod(Method, Protocol):
 
     def choose(self, scores: Scores) -> Selection:
         """What the method selects given scores; `plan` makes these from the images."""
+        ...
+
+
+@runtime_checkable
+class ScoringMethod(SelectingMethod, Protocol):
+    """A method whose plan from any block on can be made of one pass over all blocks."""
+
+    def scores(self, model: nn.Module, parts: ModelParts, data: TrainingData | None) -> Scores:
+        """The scores of all weights that entries are selected from."""
+        ...
+
+    def plan_of(self, model: nn.Module, parts: ModelParts, scores: Scores) -> Plan:
+        """The plan that scores make, which may cover more blocks than are trained."""
         ...
 
 

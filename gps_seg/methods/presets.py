@@ -2,9 +2,11 @@
 
 from typing import Any
 
+from gps_seg.methods.late import Budget
 from gps_seg.methods.select import Select
 from gps_seg.methods.whole_tensors import WholeTensors
 
+Start = int | float | str
 LINES = ('rows', 'columns', 'auto')
 
 
@@ -13,7 +15,7 @@ def gps(k: int = 1, *, temperature: float = 0.07, **rest: Any) -> Select:
 
     k: selected weights per output neuron.
     temperature: of the supervised contrastive loss (eq. 2).
-    rest: `where`, `whole` and `train_from`, as in `Select`.
+    rest: `where`, `whole`, `train_from` and `budget`, as in `Select`.
     """
     return Select(criterion='supcon_gradient', k=k, options={'temperature': temperature}, **rest)
 
@@ -23,7 +25,7 @@ def fps(k: int = 1, **rest: Any) -> Select:
 
     k: selected weights per output neuron, those with the largest |w| * mean |a|. The forward pass
         is that of the embedding: the backbone, without the head.
-    rest: `where`, `whole` and `train_from`, as in `Select`.
+    rest: `where`, `whole`, `train_from` and `budget`, as in `Select`.
     """
     return Select(criterion='weight_activation', k=k, **rest)
 
@@ -42,8 +44,8 @@ def grft(
     squares: 'of_batches' sums the squared gradients of the batches, 'of_sum' squares their sum.
     pull: weighs the squared distance from the pretrained values (0: none).
     pull_scope: 'all', or a number of blocks, to pull only those last ones and the head.
-    rest: the budget (k, num or fraction; published: fraction=0.0122 on FGVC, 0.0030 on VTAB-1k),
-        `where`, `whole` and `train_from`, as in `Select`.
+    rest: how many entries (k, num or fraction; published: fraction=0.0122 on FGVC, 0.0030 on
+        VTAB-1k), `where`, `whole`, `train_from` and `budget`, as in `Select`.
     """
     if lines not in LINES:
         raise ValueError(f'lines must be one of {", ".join(LINES)}, got {lines!r}')
@@ -67,16 +69,16 @@ def random(k: int = 1, *, seed: int = 0, **rest: Any) -> Select:
     return Select(criterion='random', k=k, options={'seed': seed}, **rest)
 
 
-def linear(*, train_from: int | float = 0) -> WholeTensors:
+def linear(*, train_from: Start = 0, budget: Budget | None = None) -> WholeTensors:
     """The head alone (for SAM: the mask decoder), and what starts fresh."""
-    return WholeTensors(whole=('heads',), train_from=train_from)
+    return WholeTensors(whole=('heads',), train_from=train_from, budget=budget)
 
 
-def bias(*, train_from: int | float = 0) -> WholeTensors:
+def bias(*, train_from: Start = 0, budget: Budget | None = None) -> WholeTensors:
     """Every bias, those of norms too, and the head (BitFit, Ben Zaken et al., arXiv:2106.10199)."""
-    return WholeTensors(whole=('all_biases', 'heads'), train_from=train_from)
+    return WholeTensors(whole=('all_biases', 'heads'), train_from=train_from, budget=budget)
 
 
-def full(*, train_from: int | float = 0) -> WholeTensors:
+def full(*, train_from: Start = 0, budget: Budget | None = None) -> WholeTensors:
     """Every parameter that the model does not freeze by itself."""
-    return WholeTensors(whole=('all',), train_from=train_from)
+    return WholeTensors(whole=('all',), train_from=train_from, budget=budget)

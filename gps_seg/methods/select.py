@@ -8,8 +8,9 @@ from typing import Any
 from torch import Tensor, nn
 
 from gps_seg.delta.tensors import under
+from gps_seg.methods.late import Budget as StepBudget
 from gps_seg.methods.late import check_train_from, late_parts
-from gps_seg.methods.method import Applied, Parameters, TrainingData, train
+from gps_seg.methods.method import Applied, NothingLeftError, Parameters, TrainingData, train
 from gps_seg.methods.parts import USUAL_PARTS, ModelParts, part_names
 from gps_seg.methods.plan import Plan
 from gps_seg.methods.pull import pull_to_start
@@ -39,8 +40,8 @@ class Select:
 
     criterion: a key of CRITERIA.
     granularity: a key of GRANULARITIES.
-    k, num, fraction: the budget, exactly one of them: entries per neuron on average, entries in
-        all, share of all entries.
+    k, num, fraction: how many, exactly one of them: entries per neuron on average, entries in all,
+        share of all entries.
     options: settings of the criterion: `temperature` of supcon_gradient, `seed` of random,
         `squares` of squared_gradient.
     where: which weights to select from, as settings of `Where`.
@@ -49,8 +50,10 @@ class Select:
     pull: weighs the squared distance of what is trained from its pretrained values, which is added
         to the loss; 0 for none. Parts that started fresh are not pulled.
     pull_scope: 'all', or a number of blocks, to pull only those last ones and the head.
-    train_from: the number of the first block that is trained, or the share of the blocks that stay
-        frozen, in [0, 1); see `late_parts`.
+    train_from: the number of the first block that is trained, the share of the blocks that stay
+        frozen, in [0, 1), or 'auto'; see `late_parts`.
+    budget: with 'auto', what a training step may cost: settings of `CostBudget`. Without one,
+        'auto' takes the block with the largest captured share of the score less its cost.
     """
 
     criterion: str = 'supcon_gradient'
@@ -63,7 +66,8 @@ class Select:
     whole: Sequence[str] = USUAL_PARTS
     pull: float = 0.0
     pull_scope: int | str = 'all'
-    train_from: int | float = 0
+    train_from: int | float | str = 0
+    budget: StepBudget | None = None
 
     def __post_init__(self) -> None:
         for setting, value, known in (
@@ -74,7 +78,7 @@ class Select:
                 raise ValueError(
                     f'there is no {setting} {value!r}; choose one of {", ".join(known)}'
                 )
-        self.budget  # noqa: B018  raises for none, two or a wrong one
+        self.entry_budget  # noqa: B018  raises for none, two or a wrong one
         if isinstance(self.whole, str):
             raise ValueError(f'whole must be a list of parts and patterns, got {self.whole!r}')
         if self.pull < 0:
@@ -85,13 +89,20 @@ class Select:
             raise ValueError(
                 f"pull_scope must be 'all' or a number of last blocks, got {self.pull_scope!r}"
             )
-        check_train_from(self.train_from)
+        budget = check_train_from(self.train_from, self.budget, has_score=True)
+        object.__setattr__(self, 'budget', budget)
         object.__setattr__(self, 'where', Where.of(self.where))
+        assert isinstance(self.where, Where)
+        if self.where.heads and 'heads' in self.whole:
+            raise ValueError(
+                "where.heads selects in the head, and 'heads' in whole trains all of it; leave one "
+                "of the two out, such as by whole=['biases']"
+            )
         # Refuses unknown options now, not after hours of images.
         CRITERIA[self.criterion]((), _nothing, **self.options)
 
     @property
-    def budget(self) -> Budget:
+    def entry_budget(self) -> Budget:
         """How many entries are selected."""
         return Budget(self.k, self.num, self.fraction)
 
@@ -100,9 +111,27 @@ class Select:
         return CRITERIA[self.criterion].needs != 'nothing'
 
     def plan(self, model: nn.Module, parts: ModelParts, data: TrainingData | None) -> Plan:
+        scores = self.scores(model, late_parts(model, parts, self.train_from), data)
+        return self.plan_of(model, parts, scores)
+
+    def scores(self, model: nn.Module, parts: ModelParts, data: TrainingData | None) -> Scores:
+        """The scores of all weights that entries are selected from."""
         assert isinstance(self.where, Where)
-        parts = late_parts(model, parts, self.train_from)
-        scores = self.score(model, parts, self.where.weights(model, parts), data)
+        parts = self.where.reach(model, parts)
+        return self.score(model, parts, self.where.weights(model, parts), data)
+
+    def plan_of(self, model: nn.Module, parts: ModelParts, scores: Scores) -> Plan:
+        """The plan that scores make, which may cover more blocks than are trained.
+
+        Raises NothingLeftError where all of them lie below the first trained block, or are zero.
+        """
+        assert isinstance(self.where, Where)
+        parts = self._reached(model, parts)
+        scores = scores.without(parts.below)
+        if scores.all_zero():
+            raise NothingLeftError(
+                f'nothing from {parts.first_block} on has a score above zero; start earlier'
+            )
         refused = [
             f'{name} ({why})'
             for name, why in unselectable_weights(model).items()
@@ -150,15 +179,21 @@ class Select:
 
     def choose(self, scores: Scores) -> Selection:
         """The selection that the granularity and the budget make of scores."""
-        return choose(scores, self.granularity, self.budget)
+        return choose(scores, self.granularity, self.entry_budget)
 
     def apply(self, model: nn.Module, parts: ModelParts, plan: Plan) -> Applied:
+        reached = self._reached(model, parts)
         parts = late_parts(model, parts, self.train_from)
         # What was scored, but never above zero, is not trained whole instead.
         unscored = plan.provenance.get('unscored', '').split(',')
-        whole = part_names(model, parts, self.whole) - set(unscored)
+        whole = part_names(model, reached, self.whole) - set(unscored)
         penalty = partial(self._pull, model, parts) if self.pull else None
         return train(model, plan, whole, parts=parts, penalty=penalty)
+
+    def _reached(self, model: nn.Module, parts: ModelParts) -> ModelParts:
+        assert isinstance(self.where, Where)
+        # In this order: what comes before a block is told without the head.
+        return self.where.reach(model, late_parts(model, parts, self.train_from))
 
     def _pull(self, model: nn.Module, parts: ModelParts, trained: Parameters) -> Any:
         pulled = {n: p for n, p in trained.items() if n not in parts.fresh}

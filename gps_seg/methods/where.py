@@ -1,7 +1,7 @@
 """Which weights of a model a method selects from."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from torch import nn
@@ -19,6 +19,10 @@ class Where:
     leave_out: numbers of blocks to leave out, negative ones from the end.
     leave_out_first: how many blocks to leave out at the start (GPS, arXiv:2312.10136, Fig. 6a, 6b).
     tables: patterns of embeddings and tables, such as positions, to select from as well.
+    heads: select in the pretrained part of the head too, such as a SAM's mask decoder. It then
+        counts as backbone in all that is trained whole: 'biases' has its biases, and 'heads' cannot
+        be asked for. What starts fresh is trained whole as ever. Scores that see the backbone alone
+        (supcon_gradient, weight_activation) give the head none: take task_gradient.
     """
 
     include: Sequence[str] = ()
@@ -26,6 +30,7 @@ class Where:
     leave_out: Sequence[int] = ()
     leave_out_first: int = 0
     tables: Sequence[str] = ()
+    heads: bool = False
 
     def __post_init__(self) -> None:
         for name in ('include', 'exclude', 'tables'):
@@ -33,6 +38,8 @@ class Where:
                 raise ValueError(
                     f'where.{name} must be a list of patterns, got {getattr(self, name)!r}'
                 )
+        if not isinstance(self.heads, bool):
+            raise ValueError(f'where.heads must be True or False, got {self.heads!r}')
         if self.leave_out_first < 0:
             raise ValueError(
                 f'where.leave_out_first must be at least 0, got {self.leave_out_first}'
@@ -56,6 +63,21 @@ class Where:
             for field in fields(self)
             if (value := getattr(self, field.name))
         }
+
+    def reach(self, model: nn.Module, parts: ModelParts) -> ModelParts:
+        """The parts of a model as this sees them: with `heads`, the head is part of the backbone.
+
+        Raises ValueError where nothing of the head is pretrained.
+        """
+        if not self.heads:
+            return parts
+        if not parts.head_names(model) - parts.fresh - parts.frozen:
+            raise ValueError(
+                'where.heads selects from what is pretrained of the head, but all of it starts '
+                'fresh, and is trained whole; leave heads out (gps_seg.tune counts the head of a '
+                'stock model as fresh; one with tunable_parts() says itself what is)'
+            )
+        return replace(parts, backbone=(*parts.backbone, *parts.head), head=())
 
     def weights(self, model: nn.Module, parts: ModelParts) -> list[SelectableWeight]:
         """The weights to select from. Raises ValueError where there are none."""

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from torch import nn
 
-from gps_seg.methods.late import check_train_from, late_parts
+from gps_seg.methods.late import Budget, check_train_from, late_parts
 from gps_seg.methods.method import Applied, TrainingData, train
 from gps_seg.methods.parts import ModelParts, part_names
 from gps_seg.methods.plan import Plan
@@ -17,18 +17,21 @@ from gps_seg.selection import Selection
 class WholeTensors:
     """Train some parts of a model whole, as `part_names` takes them, and what started fresh.
 
-    train_from: the number of the first block that is trained, or the share of the blocks that stay
-        frozen, in [0, 1); see `late_parts`.
+    train_from: the number of the first block that is trained, the share of the blocks that stay
+        frozen, in [0, 1), or 'auto'; see `late_parts`.
+    budget: with 'auto', what a training step may cost: settings of `CostBudget`.
     """
 
     whole: Sequence[str]
-    train_from: int | float = 0
+    train_from: int | float | str = 0
+    budget: Budget | None = None
     needs_data: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         if isinstance(self.whole, str):
             raise ValueError(f'whole must be a list of parts and patterns, got {self.whole!r}')
-        check_train_from(self.train_from)
+        budget = check_train_from(self.train_from, self.budget)
+        object.__setattr__(self, 'budget', budget)
 
     def plan(self, model: nn.Module, parts: ModelParts, data: TrainingData | None) -> Plan:
         return Plan(Selection({}, {'criterion': 'none'}))

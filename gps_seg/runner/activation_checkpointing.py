@@ -1,11 +1,10 @@
 """Activation checkpointing that trains what is frozen at the input of a block."""
 
-import functools
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from torch import nn
-from torch.utils.checkpoint import checkpoint
+
+from gps_seg.tuning.recomputing import recomputed
 
 
 def checkpoint_without_reentry(model: nn.Module, modules: str | Sequence[str]) -> None:
@@ -19,12 +18,4 @@ def checkpoint_without_reentry(model: nn.Module, modules: str | Sequence[str]) -
         module = model.get_submodule(name)
         # MMEngine's wrapper stands in front of the class's own forward.
         module.__dict__.pop('forward', None)
-        module.forward = _recomputed(module.forward)
-
-
-def _recomputed(forward: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(forward)
-    def wrapper(*inputs: Any, **options: Any) -> Any:
-        return checkpoint(forward, *inputs, use_reentrant=False, **options)
-
-    return wrapper
+        module.forward = recomputed(module.forward)

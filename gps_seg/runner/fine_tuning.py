@@ -32,8 +32,10 @@ from gps_seg.runner.ranks import (
 )
 from gps_seg.runner.resume_source import settle_source
 from gps_seg.runner.seeded_loading import seed_training_draws
+from gps_seg.runner.trial_step import trial_of_runner
 from gps_seg.selection import preserved
 from gps_seg.tuning import SelectionPass, Tuning, make_plan, start
+from gps_seg.tuning.auto_start import starts_by_itself
 from gps_seg.tuning.base import base_fingerprint
 from gps_seg.tuning.probe import probe_gradients
 
@@ -94,7 +96,7 @@ def start_tuning(
     model, parts, files = load_base(runner, address=source.base, embed=embed)
 
     def make(base: str) -> Plan:
-        return plan_of_runner(runner, method, parts, settings, base=base)
+        return plan_of_runner(runner, method, parts, settings, base=base, engine=engine)
 
     tuning = start(model, method, parts, make, plan=plan, resume=source.tuning, engine=engine)
     if runner.rank == 0 and not tuning.plan.is_empty:
@@ -119,12 +121,13 @@ def plan_alone(
     method: Method,
     settings: SelectionPass,
     *,
+    engine: str = 'auto',
     embed: Embedding | None = None,
 ) -> Plan:
     """Make the plan that training would start from, and train nothing. The runner must be new."""
     model, parts, _ = load_base(runner, address=runner._load_from, embed=embed)
     base = base_fingerprint(model, parts.fresh)
-    return plan_of_runner(runner, method, parts, settings, base=base)
+    return plan_of_runner(runner, method, parts, settings, base=base, engine=engine)
 
 
 def load_base(
@@ -155,7 +158,13 @@ def load_base(
 
 
 def plan_of_runner(
-    runner: Runner, method: Method, parts: ModelParts, settings: SelectionPass, *, base: str
+    runner: Runner,
+    method: Method,
+    parts: ModelParts,
+    settings: SelectionPass,
+    *,
+    base: str,
+    engine: str = 'auto',
 ) -> Plan:
     """Select from the runner's training images, shared by the ranks; one plan for all of them."""
     rank, num_ranks = get_dist_info()
@@ -173,8 +182,9 @@ def plan_of_runner(
     batches = ContrastiveBatches(
         _once(loader.dataset), settings, seed=seeds[0], rank=rank, num_ranks=num_ranks
     )
+    model = stock_model(runner)
     plan = make_plan(
-        stock_model(runner),
+        model,
         method,
         parts,
         batches,
@@ -185,6 +195,7 @@ def plan_of_runner(
         if method.needs_data
         else None,
         reduce=sum_over_ranks,
+        trial=trial_of_runner(runner, model, engine=engine) if starts_by_itself(method) else None,
     )
     if method.needs_data and batches.num_done < len(batches):
         MMLogger.get_current_instance().info(

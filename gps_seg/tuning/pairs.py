@@ -38,6 +38,17 @@ class PairBatches:
         self.limit = num_images
         self.seed = seed
         self.num_images = self.num_done = 0
+        self._first: Pair | None = None
+
+    def training_batch(self) -> Pair:
+        """The first batch of the loader as training sees it: one view of each image.
+
+        Kept from the pass, where that has begun: a loader may be used up by then.
+        """
+        if self._first is None:
+            next(iter(self))
+        assert self._first is not None
+        return self._first
 
     def __iter__(self) -> Iterator[list[Pair]]:
         self.num_images = self.num_done = 0
@@ -46,6 +57,8 @@ class PairBatches:
         torch.manual_seed(self.seed)
         for item in self.loader:
             views, labels = _views(item)
+            if self._first is None:
+                self._first = (views[0].to(self.device), labels.to(self.device))
             if self.limit is not None:
                 left = self.limit - self.num_images
                 views, labels = [view[:left] for view in views], labels[:left]

@@ -50,11 +50,9 @@ def check_method(plan: Plan, method: Method) -> None:
     """
     name = type(method).__name__
     made_by = plan.provenance.get('method', name)
-    if plan.selection and not plan.added:
-        fits = isinstance(method, SelectingMethod)
-    else:
-        fits = made_by == name
-    if not fits:
+    entries_alone = bool(plan.selection) and not plan.added
+    fits = isinstance(method, SelectingMethod) if entries_alone else made_by == name
+    if not fits and plan.provenance.get('method') != name:
         raise ValueError(
             f'the plan ({in_words(plan)}) was not made for the method {name}, which would train '
             'something else; give the method that it was made with, or leave the plan out'

@@ -1,5 +1,7 @@
 """The one way from images to a plan, for every runner."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -9,7 +11,12 @@ import gps_seg
 from gps_seg.methods import Method, ModelParts, Plan, SelectingMethod, TrainingData
 from gps_seg.selection import UntilStable
 from gps_seg.selection.scoring import Reduce
+from gps_seg.tuning.auto_start import plan_with_start, starts_by_itself
 from gps_seg.tuning.selection_pass import ImageBatches, PassProgress, SelectionPass
+from gps_seg.tuning.trial_step import Trial
+
+# Decides what is trained: `Method.plan`, or what wraps it.
+Decide = Callable[[nn.Module, ModelParts, TrainingData | None], Plan]
 
 
 def make_plan(
@@ -23,6 +30,7 @@ def make_plan(
     settings: SelectionPass,
     progress: PassProgress | None = None,
     reduce: Reduce | None = None,
+    trial: Trial | None = None,
 ) -> Plan:
     """What a method decides to train, with the provenance of that decision.
 
@@ -32,21 +40,45 @@ def make_plan(
     settings: how the pass goes, for the provenance and the early stop.
     progress: reports on the pass; closed at its end.
     reduce: sums tensors over ranks, in place; None for one process.
+    trial: a training batch to count steps on; needed where train_from is 'auto'.
 
     The provenance says all that the plan depends on, with the number of images that were really
     used (0 for a method without data). Raises ValueError where images are needed but not given.
     """
+    decide = _decision(method, trial, reduce)
     if method.needs_data:
         if batches is None:
             raise ValueError(
                 f'{_name(method)} looks at training images: give a loader of (images, labels)'
             )
-        plan = _from_images(model, method, parts, batches, settings, progress, reduce)
+        plan = _from_images(model, method, parts, batches, settings, progress, reduce, decide)
     else:
-        plan = method.plan(model, parts, None).described(num_images=0)
+        plan = decide(model, parts, None).described(num_images=0)
     seeds = {} if 'seed' in plan.provenance else {'seed': seed}
     made_by = type(method).__name__
     return plan.described(**seeds, method=made_by, base=base, version=gps_seg.__version__)
+
+
+def _decision(method: Method, trial: Trial | None, reduce: Reduce | None) -> Decide:
+    if not starts_by_itself(method):
+        return method.plan
+    if trial is None:
+        raise ValueError(
+            "train_from='auto' counts training steps on a batch of training images: give a loader "
+            'of (images, labels), and the loss where the model is of no class that is known'
+        )
+    return partial(_with_start, method, trial, reduce)
+
+
+def _with_start(
+    method: Method,
+    trial: Trial,
+    reduce: Reduce | None,
+    model: nn.Module,
+    parts: ModelParts,
+    data: TrainingData | None,
+) -> Plan:
+    return plan_with_start(model, method, parts, data, trial=trial, reduce=reduce)
 
 
 def _from_images(
@@ -57,10 +89,11 @@ def _from_images(
     settings: SelectionPass,
     progress: PassProgress | None,
     reduce: Reduce | None,
+    decide: Decide,
 ) -> Plan:
     stop = _until_stable(method, settings, progress)
     try:
-        plan = method.plan(model, parts, TrainingData(batches, progress, reduce, stop))
+        plan = decide(model, parts, TrainingData(batches, progress, reduce, stop))
     finally:
         if progress is not None:
             progress.close()

@@ -26,8 +26,9 @@ def check_same_run(state: Mapping[str, Any], *, method: Method, base: str) -> No
             f'loaded now are {short(base)}; resume with the weights of the first run'
         )
     now = method_settings(method)
-    if state['method'] != now:
-        differing = [k for k in {**state['method'], **now} if state['method'].get(k) != now.get(k)]
+    # A setting that was not there yet is as good as none.
+    differing = [k for k in {**state['method'], **now} if state['method'].get(k) != now.get(k)]
+    if differing:
         raise ValueError(
             f'the state was trained with the method {state["method"]}, which now is {now} '
             f'(different: {", ".join(differing)}); resume with the first, or start anew'

@@ -2,14 +2,16 @@
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from gps_seg.methods import METHODS, Method, ModelParts, Plan, build_method, describe
 from gps_seg.methods.describe import PairEmbed, PairLoss
+from gps_seg.methods.parts import Loss
 from gps_seg.sparse import check_engine
 from gps_seg.tuning.base import base_fingerprint
 from gps_seg.tuning.pairs import PairBatches
@@ -17,6 +19,7 @@ from gps_seg.tuning.plan_file import check_base, check_method, load_plan
 from gps_seg.tuning.planning import make_plan
 from gps_seg.tuning.resume import check_same_run
 from gps_seg.tuning.selection_pass import SelectionPass
+from gps_seg.tuning.trial_step import Trial
 from gps_seg.tuning.tuning import Tuning, refuse_tuned
 
 
@@ -94,7 +97,8 @@ def tune(
 
     loader: yields (images, labels), one contrastive batch each: images (B, ...), or a list of views
         of the same images, as GPS uses two; labels (B,), or what `embed` and `loss` take. Not
-        needed for a plan, a resume, or a method that looks at no images.
+        needed for a plan, a resume, or a method that looks at no images. train_from='auto' counts
+        a training step on the first view of its first batch.
     method: a key of METHODS, whose settings follow as keywords (`k=1`), or a method object.
     plan: a plan, or the path of one, to train instead of selecting.
     resume: what `Tuning.state_dict()` gave: go on exactly from there, selecting nothing.
@@ -114,7 +118,9 @@ def tune(
     parts = describe(model, head=head, fresh=fresh, embed=embed, loss=loss)
 
     def make(base: str) -> Plan:
-        return _plan_from_loader(model, chosen, parts, loader, selection_pass, seed=seed, base=base)
+        return _plan_from_loader(
+            model, chosen, parts, loader, selection_pass, seed=seed, base=base, engine=engine
+        )
 
     return start(model, chosen, parts, make, plan=plan, resume=resume, engine=engine)
 
@@ -169,6 +175,7 @@ def _plan_from_loader(
     *,
     seed: int,
     base: str,
+    engine: str = 'auto',
 ) -> Plan:
     # The loader makes the batches.
     settings = SelectionPass.of({'batch_size': None, **(selection_pass or {})})
@@ -186,7 +193,16 @@ def _plan_from_loader(
             num_images=settings.num_images,
             seed=seed,
         )
-    return make_plan(model, method, parts, batches, base=base, seed=seed, settings=settings)
+    trial = None
+    if batches is not None and parts.loss is not None:
+        trial = Trial(partial(_loss_of_first_batch, parts.loss, batches), engine)
+    return make_plan(
+        model, method, parts, batches, base=base, seed=seed, settings=settings, trial=trial
+    )
+
+
+def _loss_of_first_batch(loss: Loss, batches: PairBatches) -> Tensor:
+    return loss(batches.training_batch())
 
 
 def _device(model: nn.Module) -> torch.device:

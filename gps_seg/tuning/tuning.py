@@ -16,6 +16,7 @@ from gps_seg.delta.bits import copy_of
 from gps_seg.methods import Method, ModelParts, Plan, method_in_words, method_settings
 from gps_seg.sparse import TrainableSummary, read_back, refill_optimizer
 from gps_seg.sparse.norms import FrozenNorm
+from gps_seg.tuning.auto_start import WHY, decided
 from gps_seg.tuning.base import Base, base_fingerprint, tensors_of
 from gps_seg.tuning.plan_file import in_words
 from gps_seg.tuning.resume import FORMAT, check_fits, check_same_run
@@ -67,7 +68,8 @@ class Tuning:
         # Whoever has hashed the base for the plan already hands the fingerprint on.
         fingerprint = base or base_fingerprint(model, parts.fresh)
         stock_names = tensors_of(model).keys()
-        self._applied = method.apply(model, parts, plan)
+        self._decided = decided(method, plan)
+        self._applied = self._decided.apply(model, parts, plan)
         if not self._applied.parameters():
             self._applied.remove()
             raise ValueError(
@@ -135,6 +137,8 @@ class Tuning:
         for key, why in LEFT_OUT.items():
             if self.plan.provenance.get(key):
                 lines.append(f'{why}: {self.plan.provenance[key]}')
+        if WHY in self.plan.provenance:
+            lines.append(f"where 'auto' starts: {self.plan.provenance[WHY]}")
         lines += self._late_in_words()
         lines.append(f'base {short(self.base)}; {len(self.fresh)} tensors started fresh')
         return '\n'.join(lines)
@@ -229,7 +233,7 @@ class Tuning:
             added=self.plan.added,
             base_values={**self._base.whole, **self._base.entries},
             metadata={
-                'method': json.dumps(method_settings(self.method)),
+                'method': json.dumps(method_settings(self._decided)),
                 'version': gps_seg.__version__,
                 **metadata,
             },

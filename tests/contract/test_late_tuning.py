@@ -184,7 +184,7 @@ def test_a_number_and_a_share_name_the_first_trained_block(
     assert parts.below == expected
 
 
-@pytest.mark.parametrize('train_from', [12, -1, 1.0, 1.5, True, 'auto', None])
+@pytest.mark.parametrize('train_from', [12, -1, 1.0, 1.5, True, 'late', None])
 def test_what_is_no_block_is_refused(train_from: Any) -> None:
     model = FAMILIES['vit'].build()
     with pytest.raises(ValueError, match='train_from must be'):

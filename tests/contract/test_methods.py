@@ -27,13 +27,38 @@ SETTINGS: dict[str, dict[str, Any]] = {
     'lora': {'rank': 2},
     'magnitude': {'k': 2},
     'random': {'k': 2, 'seed': 5},
+    'sam_adapter': {},
     'select': {'criterion': 'task_gradient', 'granularity': 'net', 'fraction': 0.1},
+    'spt_adapter': {'rank': 1, 'fraction': 0.3},
+    'spt_lora': {'rank': 1, 'fraction': 0.2},
+    'ssf': {},
+    'vpt_deep': {'num': 3},
+    'vpt_shallow': {'num': 3},
 }
 # What a family needs to be told.
 SPECIAL = {('adapter', 'toy'): {'targets': ['linear']}}
-# SegFormer's feed-forward network ends in a convolution.
-REFUSED = {('adapter', 'segformer')}
-ADDING = ('adapter', 'lora')
+SWIN_V2 = 'swin v2, which reads its qkv weight itself'
+# SegFormer's feed-forward network ends in a convolution; prompts need a ViT, a Swin or a SAM, and
+# shallow ones blocks that run as a whole.
+SAMS = ('sam', 'sam of four classes')
+NO_PROMPTS = ('toy', SWIN_V2, 'convnext', 'segformer')
+NOT_SAM = ('toy', 'vit', 'swin', SWIN_V2, 'convnext', 'segformer')
+REFUSED = {
+    ('adapter', 'segformer'),
+    *(('vpt_deep', family) for family in NO_PROMPTS),
+    *(('vpt_shallow', family) for family in (*NO_PROMPTS, *SAMS)),
+    *(('sam_adapter', family) for family in NOT_SAM),
+}
+ADDING = (
+    'adapter',
+    'lora',
+    'sam_adapter',
+    'spt_adapter',
+    'spt_lora',
+    'ssf',
+    'vpt_deep',
+    'vpt_shallow',
+)
 BASIC = ('vit', 'swin', 'convnext', 'sam')
 
 
@@ -90,13 +115,15 @@ def test_every_method_has_settings_here() -> None:
     assert SETTINGS.keys() == METHODS.keys()
 
 
-def test_lora_and_adapters_add_modules_of_which_lora_merges() -> None:
+def test_of_the_methods_that_add_modules_some_merge() -> None:
     adding = {}
     for method in METHODS:
-        specs = started(method, 'toy').plan.added.values()
+        family = next(f for f in ('toy', 'vit', 'sam') if (method, f) not in REFUSED)
+        specs = started(method, family).plan.added.values()
         if specs:
             adding[method] = all(hasattr(build_added(spec), 'merge') for spec in specs)
-    assert {'adapter': False, 'lora': True}.items() <= adding.items()
+    merging = {method: method in ('lora', 'spt_lora', 'ssf') for method in ADDING}
+    assert merging.items() <= adding.items()
     assert not adding.keys() & {'gps', 'fps', 'grft', 'bias', 'linear', 'full'}
 
 

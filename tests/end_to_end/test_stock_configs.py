@@ -47,8 +47,9 @@ def stock_run(config: Any) -> Runner:
 def test_a_stock_config_with_four_lines_trains_resumes_and_undoes(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if STOCK[name].needs is not None:
-        pytest.importorskip(STOCK[name].needs)
+    needed = STOCK[name].needs
+    if needed is not None:
+        pytest.importorskip(needed)
     # AmpOptimWrapper asks for a GPU; on a CPU its scaler passes gradients through.
     monkeypatch.setattr(amp_optimizer_wrapper, 'is_cuda_available', lambda: True)
     runner = stock_run(stock_config(name, tmp_path))

@@ -2,8 +2,11 @@
 
 import json
 import math
+import re
+import resource
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -241,12 +244,26 @@ def test_nothing_else_moves_with_ema_weight_decay_clipping_and_accumulation(
     assert assert_only_the_plan_moved(tuned, base, selection) > 0
 
 
-@pytest.mark.parametrize('method', ['Linear', 'Bias', 'Random', 'Full', 'LoRA', 'Adapter'])
+OTHERS: dict[str, dict[str, Any]] = {
+    'Linear': {},
+    'Bias': {},
+    'Random': {},
+    'Full': {},
+    'LoRA': {},
+    'Adapter': {'placement': 'houlsby'},
+    'SAMAdapter': {},
+    'SPTAdapter': {'k': 2},
+    'SPTLoRA': {'k': 2},
+    'SSF': {},
+}
+
+
+@pytest.mark.parametrize('method', OTHERS)
 def test_every_other_method_runs_and_leaves_a_delta_that_fits_its_base(
     method: str, tmp_path: Path
 ) -> None:
     config = toy_config(tmp_path)
-    config.default_hooks.fine_tune.method = dict(type=method)
+    config.default_hooks.fine_tune.method = dict(type=method, **OTHERS[method])
     config.train_cfg.max_epochs = 1
     runner = run(config)
     base = torch.load(tmp_path / 'base.pth', weights_only=True)
@@ -361,6 +378,9 @@ def test_a_dry_run_counts_estimates_and_leaves_nothing(
     assert 'train 6, validation 3, test 3 images' in output
     assert 'parameters are trained' in output
     assert 'Training: about' in output
+    # The process of the tests holds torch at least, and no more than it has ever held.
+    peak = int(re.search(r'Peak memory: about ([\d,]+) MiB of the pro', output)[1].replace(',', ''))  # type: ignore[index]
+    assert 200 < peak <= resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024 + 1
     assert not (tmp_path / 'never').exists()
 
 

@@ -16,7 +16,7 @@ from gps_seg.methods.lora import LowRankChange
 from tests.toys import ToyNet
 
 
-def vit(dtype: torch.dtype = torch.float32) -> nn.Module:
+def vit(dtype: torch.dtype = torch.float32) -> Any:
     torch.manual_seed(0)
     return timm.create_model(
         'vit_tiny_patch16_224', img_size=16, patch_size=8, depth=2, num_classes=3
@@ -73,7 +73,7 @@ def test_lora_reaches_attention_whose_projection_nobody_calls() -> None:
     assert all(g is not None and bool(g.any()) for g in gradients.values())
 
 
-@pytest.mark.parametrize('method', ['lora', 'adapter'])
+@pytest.mark.parametrize('method', ['lora', 'adapter', 'ssf', 'vpt_deep', 'vpt_shallow'])
 def test_added_modules_train_in_fp32_over_a_bf16_base(method: str) -> None:
     model = vit(torch.bfloat16)
     tuning = gps_seg.tune(model, method=method)
@@ -114,6 +114,8 @@ def test_an_optimizer_built_before_gets_added_tensors_in_the_group_of_their_laye
         ('adapter', {'targets': ['nothing*']}, 'no module of the backbone fits'),
         ('adapter', {'targets': ['norm']}, 'norm ends in LayerNorm'),
         ('adapter', {'width': 0}, 'width must be at least 1, got 0'),
+        ('adapter', {'placement': 'here'}, "one of pfeiffer, houlsby, got 'here'"),
+        ('adapter', {'placement': 'houlsby', 'targets': ['x']}, 'give one of the two'),
     ],
 )
 def test_settings_that_fit_nothing_are_refused(method: str, settings: dict, cause: str) -> None:
@@ -137,3 +139,49 @@ def test_a_plan_that_does_not_fit_leaves_the_model_as_it_was() -> None:
         method.apply(model, parts, broken)
     assert [type(m) for m in model.modules()] == classes
     assert all(p.requires_grad for p in model.parameters())
+
+
+@pytest.mark.parametrize('placement', ['pfeiffer', 'houlsby'])
+def test_adapters_change_what_mlps_and_attentions_add_to_the_residual(placement: str) -> None:
+    model, stock = vit().eval(), vit().eval()
+    tuning = gps_seg.tune(model, method='adapter', width=4, placement=placement)
+    ends = ('mlp', 'attn') if placement == 'houlsby' else ('mlp',)
+    assert {path.rpartition('.')[2] for path in tuning.plan.added} == set(ends)
+    images = torch.randn(2, 3, 16, 16)
+    torch.testing.assert_close(model(images), stock(images))  # starts from the base
+    adapters: dict[str, Any] = {p: model.get_submodule(f'{p}.adapter') for p in tuning.plan.added}
+    with torch.no_grad():
+        for adapter in adapters.values():
+            adapter.up.weight.normal_()
+            adapter.up.bias.normal_()
+
+    def adapted(path: str, x: torch.Tensor) -> torch.Tensor:
+        if path not in adapters:
+            return x
+        down, up = adapters[path].down, adapters[path].up
+        inner = F.gelu(x @ down.weight.T + down.bias)
+        return x + inner @ up.weight.T + up.bias
+
+    x = stock._pos_embed(stock.patch_embed(images))
+    for number, block in enumerate(stock.blocks):
+        x = x + adapted(f'blocks.{number}.attn', block.attn(block.norm1(x)))
+        x = x + adapted(f'blocks.{number}.mlp', block.mlp(block.norm2(x)))
+    torch.testing.assert_close(model(images), stock.forward_head(stock.norm(x)))
+
+
+def test_every_parameter_of_an_adapter_learns() -> None:
+    model = vit()
+    tuning = gps_seg.tune(model, method='adapter', width=4)
+    start = {n: p.detach().clone() for n, p in tuning.named_parameters().items()}
+    optimizer = torch.optim.SGD(tuning.parameters(), lr=0.1)
+    for _ in range(2):
+        optimizer.zero_grad()
+        F.cross_entropy(model(torch.randn(3, 3, 16, 16)), torch.arange(3)).backward()
+        optimizer.step()
+    assert [n for n, p in tuning.named_parameters().items() if torch.equal(p, start[n])] == []
+
+
+def test_a_placement_behind_attention_needs_attention() -> None:
+    model = timm.create_model('convnext_atto', depths=(1, 1, 1, 1), dims=(8, 8, 8, 8))
+    with pytest.raises(ValueError, match=r'no module of the backbone fits .*attn'):
+        gps_seg.tune(model, method='adapter', placement='houlsby')

@@ -29,6 +29,8 @@ from gps_seg.selection import (
 from tests.families import FAMILIES, model_parts, training_data
 from tests.toys import ToyNet
 
+LAYERS = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
+
 
 def vit(**options: Any) -> nn.Module:
     torch.manual_seed(0)
@@ -246,3 +248,37 @@ def test_grft_pulls_the_last_blocks_and_the_head_but_nothing_fresh(
     )
     assert applied.penalty is not None
     assert applied.penalty().item() == pytest.approx(num, rel=1e-4)
+
+
+def test_the_heads_can_be_selected_from_and_then_train_their_biases_alone() -> None:
+    family = FAMILIES['sam']
+    model = family.build()
+    parts = model_parts(family, model)
+    method = Select(criterion='random', k=1, where=dict(heads=True), whole=['biases'])
+    plan = method.plan(model, parts, None)
+    usual = Select(criterion='random', k=1).plan(model, parts, None)
+    heads = {n for n in plan.selection if n.startswith('mask_decoder.')}
+    assert set(plan.selection) == set(usual.selection) | heads
+    layers = {n for n, m in model.mask_decoder.named_modules() if isinstance(m, LAYERS)}  # type: ignore[union-attr]
+    assert heads == {f'mask_decoder.{name}.weight' for name in layers}
+    applied = method.apply(model, parts, plan)
+    whole = {n for n in applied.parameters() if n not in plan.selection}
+    expected = {f'mask_decoder.{name}.bias' for name in layers}
+    # The neck starts fresh in this family.
+    assert expected <= whole
+    assert all(n.endswith('bias') or n in parts.fresh for n in whole)
+    applied.remove()
+
+
+def test_heads_that_start_fresh_or_are_trained_whole_cannot_be_selected_from() -> None:
+    with pytest.raises(ValueError, match="leave one of the two out, such as by whole=\\['biases'"):
+        Select(k=1, where=dict(heads=True))
+    with pytest.raises(ValueError, match='must be True or False'):
+        Where(heads='mask_decoder')  # type: ignore[arg-type]
+    family = FAMILIES['sam']
+    model = family.build()
+    parts = model_parts(family, model)
+    fresh = replace(parts, fresh=frozenset(parts.head_names(model)))
+    method = Select(criterion='random', k=1, where=dict(heads=True), whole=['biases'])
+    with pytest.raises(ValueError, match='all of it starts fresh'):
+        method.plan(model, fresh, None)

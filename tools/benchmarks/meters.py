@@ -3,46 +3,16 @@
 import statistics
 import time
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.utils.flop_counter import FlopCounterMode, register_flop_formula
+
+from gps_seg.tuning.step_counters import SavedBytes, flop_counter, num_bytes
 
 MIB = 2**20
-
-
-@register_flop_formula(torch.ops.aten.sparse_sampled_addmm, get_raw=True)
-def _sampled_product_flop(pattern: Tensor, left: Tensor, right: Tensor, **_: Any) -> int:
-    """A multiply-add for each entry of the pattern and each of the n vectors."""
-    return 2 * pattern._nnz() * left.shape[1]
-
-
-def _convolution_backward_flop(
-    grad: torch.Size,
-    input: torch.Size,
-    weight: torch.Size,
-    bias: Any,
-    stride: Any,
-    padding: Any,
-    dilation: Any,
-    transposed: bool,
-    output_padding: Any,
-    groups: int,
-    output_mask: list[bool],
-    **_: Any,
-) -> int:
-    """As many for the input's gradient as for the weight's: torch's own count forgets groups."""
-    positions = torch.Size(input if transposed else grad).numel()
-    return 2 * positions * torch.Size(weight[1:]).numel() * sum(output_mask[:2])
-
-
-def _flop_counter() -> FlopCounterMode:
-    right = {torch.ops.aten.convolution_backward: _convolution_backward_flop}
-    return FlopCounterMode(display=False, custom_mapping=right)
 
 
 @dataclass(frozen=True)
@@ -77,45 +47,9 @@ class TrainingStep:
         self.optimizer.zero_grad(set_to_none=True)
 
 
-class SavedBytes(AbstractContextManager):
-    """Counts the storages that autograd saves within it, without those that the model owns."""
-
-    def __init__(self, model: nn.Module) -> None:
-        self.own = {tensor.untyped_storage().data_ptr() for tensor in _tensors_of(model)}
-        self.storages: dict[int, int] = {}
-        # Kept alive, so that no address is used twice.
-        self._alive: list[Tensor] = []
-        self._hooks = torch.autograd.graph.saved_tensors_hooks(self._pack, lambda tensor: tensor)
-
-    def _pack(self, tensor: Tensor) -> Tensor:
-        parts = [tensor._indices(), tensor._values()] if tensor.is_sparse else [tensor]
-        for part in parts:
-            storage = part.untyped_storage()
-            if storage.data_ptr() not in self.own:
-                self.storages[storage.data_ptr()] = storage.nbytes()
-                self._alive.append(part.detach())
-        return tensor
-
-    def __enter__(self) -> 'SavedBytes':
-        self._hooks.__enter__()
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        self._hooks.__exit__(*error)
-        self._alive.clear()
-
-    @property
-    def total(self) -> int:
-        return sum(self.storages.values())
-
-
-def _tensors_of(model: nn.Module) -> list[Tensor]:
-    return [*model.parameters(), *model.buffers()]
-
-
 def count(step: TrainingStep) -> Counts:
     """Count one step; the model moves by it."""
-    forward, backward = _flop_counter(), _flop_counter()
+    forward, backward = flop_counter(), flop_counter()
     with forward, SavedBytes(step.model) as saved:
         loss = step.forward()
     with backward:
@@ -132,15 +66,11 @@ def count(step: TrainingStep) -> Counts:
         forward.get_total_flops() / 1e9,
         backward.get_total_flops() / 1e9,
         saved.total,
-        _bytes(gradients),
-        _bytes(state),
+        num_bytes(gradients),
+        num_bytes(state),
     )
     step.optimizer.zero_grad(set_to_none=True)
     return counts
-
-
-def _bytes(tensors: list[Tensor]) -> int:
-    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
 
 def time_interleaved(
