@@ -4,12 +4,13 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from gps_seg.delta import Delta
+    from gps_seg.delta import Delta, Tasks
     from gps_seg.methods import METHODS, ModelParts, Plan, describe, part_names
     from gps_seg.prediction import load
     from gps_seg.selection import CRITERIA, GRANULARITIES, Selection
     from gps_seg.sparse import make_sparse, trainable_summary
     from gps_seg.tuning import Tuning, select, tune
+    from gps_seg.tuning.prefix_cache import cache_prefix, turned
 
 __version__ = '0.1.0.dev0'
 
@@ -22,7 +23,9 @@ _ROOMS = {
     'ModelParts': 'methods',
     'Plan': 'methods',
     'Selection': 'selection',
+    'Tasks': 'delta',
     'Tuning': 'tuning',
+    'cache_prefix': 'tuning.prefix_cache',
     'describe': 'methods',
     'load': 'prediction',
     'make_sparse': 'sparse',
@@ -30,6 +33,7 @@ _ROOMS = {
     'select': 'tuning',
     'trainable_summary': 'sparse',
     'tune': 'tuning',
+    'turned': 'tuning.prefix_cache',
 }
 
 __all__ = [
@@ -40,7 +44,9 @@ __all__ = [
     'ModelParts',
     'Plan',
     'Selection',
+    'Tasks',
     'Tuning',
+    'cache_prefix',
     'describe',
     'load',
     'make_sparse',
@@ -48,6 +54,7 @@ __all__ = [
     'select',
     'trainable_summary',
     'tune',
+    'turned',
 ]
 
 

@@ -15,6 +15,8 @@ methods_measured = [
     'supertuning',
     'gps_last50',
     'gps_last25',
+    'gps_last50_cached',
+    'gps_last25_cached',
     'peft_lora_last50',
     'peft_lora_last25',
 ]

@@ -10,6 +10,7 @@ from gps_seg.datasets.resize import SquashResize
 from gps_seg.datasets.sampler import EpochSampler
 from gps_seg.datasets.seeded import DrawSampler, SeededDataset, with_draws
 from gps_seg.datasets.specs import MASK_FOLDERS, MaskFolder
+from gps_seg.datasets.stored_views import FlipAndTurn, StoredViews
 
 __all__ = [
     'MASK_FOLDERS',
@@ -19,12 +20,14 @@ __all__ = [
     'BoxPrompt',
     'DrawSampler',
     'EpochSampler',
+    'FlipAndTurn',
     'LoadImage',
     'LoadMask',
     'MaskFolder',
     'MaskFolderDataset',
     'SeededDataset',
     'SquashResize',
+    'StoredViews',
     'black_border',
     'read_image',
     'with_draws',

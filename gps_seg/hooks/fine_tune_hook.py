@@ -18,10 +18,17 @@ from gps_seg.runner.fine_tuning import (
     trains,
 )
 from gps_seg.runner.model_parts import Embedding, function_at
+from gps_seg.runner.prefix_cache import (
+    check_same_cache,
+    keep_to_stored_views,
+    start_prefix_cache,
+    told_of_cache,
+)
 from gps_seg.runner.resume_checks import check_resume, told_by
 from gps_seg.runner.resume_source import BASE, TUNING
 from gps_seg.sparse import check_engine
 from gps_seg.tuning import SelectionPass, Tuning
+from gps_seg.tuning.prefix_cache import CacheSettings, PrefixCache
 
 
 @HOOKS.register_module()
@@ -38,6 +45,9 @@ class FineTuneHook(Hook):
     embed: what the contrastive selection embeds, in place of the features that the head reads: a
         function, or its dotted path 'package.module.function', of (model, inputs, data_samples)
         that returns embeddings (N, D) and their classes (N,) int64.
+    cache_prefix: True, or settings of `CacheSettings`, to compute what comes before everything that
+        is trained once for each image and stored view, keep it on the disk and train on it; for a
+        method with `train_from`, or one that trains the head alone.
 
     All else it finds by itself: the base is what `load_from`, `pretrained`, `init_cfg` or the
     model's own settings filled, and the images are those of the training.
@@ -56,8 +66,11 @@ class FineTuneHook(Hook):
         plan: str | None = None,
         engine: str = 'auto',
         embed: str | Embedding | None = None,
+        cache_prefix: bool | dict[str, Any] = False,
     ) -> None:
         check_engine(engine)
+        self.cache_settings = None if cache_prefix is False else CacheSettings.of(cache_prefix)
+        self.prefix_cache: PrefixCache | None = None
         self.embed = function_at(embed) if isinstance(embed, str) else embed
         self.engine = engine
         self.method = build_method(method)
@@ -87,13 +100,17 @@ class FineTuneHook(Hook):
         )
         self.tuning = started.tuning
         self.base, self.base_files = started.base, started.files
+        if self.cache_settings is not None:
+            keep_to_stored_views(runner, self.cache_settings)
         if not any(isinstance(hook, EpochSeedHook) for hook in runner.hooks):
             # Dropout of a resumed run is then what it would have been.
             runner.register_hook(EpochSeedHook())
 
     def select(self, runner: Runner) -> Plan:
         """Make the plan that training would start from, and train nothing."""
-        return plan_alone(runner, self.method, self.selection_pass, embed=self.embed)
+        return plan_alone(
+            runner, self.method, self.selection_pass, engine=self.engine, embed=self.embed
+        )
 
     def before_train(self, runner: Runner) -> None:
         assert self.tuning is not None
@@ -105,12 +122,21 @@ class FineTuneHook(Hook):
             self.tuning.load_state_dict(self._saved)
         if self.probe and runner.iter == 0:
             log_probe(runner, self.tuning)
+        if self.cache_settings is not None:
+            # Last: with all weights loaded, and after the probe, whose images are not stored.
+            self.prefix_cache = start_prefix_cache(runner, self.tuning, self.cache_settings)
+
+    def after_train(self, runner: Runner) -> None:
+        if self.prefix_cache is not None:
+            self.prefix_cache.close()
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         assert self.tuning is not None
         checkpoint[TUNING] = self.tuning.state_dict()
         checkpoint[BASE] = self.base
-        checkpoint.setdefault('meta', {}).update(told_by(runner))
+        checkpoint.setdefault('meta', {}).update(
+            {**told_by(runner), **told_of_cache(self.cache_settings)}
+        )
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         if self.tuning is None and trains(runner):
@@ -118,4 +144,5 @@ class FineTuneHook(Hook):
         check_checkpoint(stock_model(runner), checkpoint)
         if runner._resume:
             check_resume(runner, checkpoint)
+            check_same_cache(checkpoint, self.cache_settings)
         self._saved = checkpoint.get(TUNING) if runner._resume else None

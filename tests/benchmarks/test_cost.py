@@ -158,3 +158,18 @@ def test_selecting_is_measured_beside_a_training_step(
         measured['supcon_gradient in 4 chunks']['peak_mib']
         < measured['supcon_gradient']['peak_mib']
     )
+
+
+def test_a_cached_prefix_costs_no_forward_pass(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv('GPS_SEG_DATA', str(tmp_path))
+    late, cached = rows('vit_tiny', ['bias_last50', 'bias_last50_cached'], rounds=0, batch=1)
+    patches, head = 2 * 196 * 192 * 768 / 1e9, 2 * 192 * 1000 / 1e9
+    blocks = late['forward_gflop'] - patches - head
+    assert cached['forward_gflop'] == pytest.approx(blocks / 2 + head, abs=0.01)
+    assert cached['backward_gflop'] == late['backward_gflop']
+    with pytest.raises(ValueError, match='only this project'):
+        rows('vit_tiny', ['linear', 'peft_lora_cached'], rounds=0, batch=1)
+    with pytest.raises(ValueError, match='without amp'):
+        rows('vit_tiny', ['linear_cached'], amp='bfloat16')

@@ -7,13 +7,15 @@ their ratio to the first method means something on another machine. watch_percen
 step that keeps compact values and weights at one truth. Methods: full, linear, bias, gps (K = 1),
 gps_k<K>, gps_dense (as published: dense gradients and a mask), lora; with the extra `peers` also
 PEFT's peft_lora, shira and supertuning. gps_last50 trains the last 50 % of the blocks (train_from);
-so do full_last50, bias_last50 and peft_lora_last50.
+so do full_last50, bias_last50 and peft_lora_last50. gps_last50_cached reads what comes before them
+from the disk (gps_seg.cache_prefix) instead of computing it.
 
 ViT-Tiny's selection is real where GPS_SEG_DATA has its weights and images; every other model gets
 a selection that touches as many of its input columns, layer by layer, as ViT-Tiny's real one.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from typing import Any
 
 import torch
@@ -21,12 +23,13 @@ from torch import nn
 
 from gps_seg.methods import describe
 from gps_seg.selection import Budget, Selection, neuron
+from tools.benchmarks.cached import prefix_cached
 from tools.benchmarks.column_shares import load_shares, selection_with_shares, vit_tiny_scores
 from tools.benchmarks.meters import MIB, TrainingStep, count, time_interleaved
 from tools.benchmarks.real_images import has_real_data, pretrained_vit_tiny
 from tools.benchmarks.subjects import SEED, Subject, subject_of
 from tools.benchmarks.watch import watch_seconds
-from tools.benchmarks.ways import Way, way
+from tools.benchmarks.ways import CACHED, Way, way
 
 
 class Selections:
@@ -56,34 +59,55 @@ def rows(
 
     model: one of SUBJECTS, or any of timm. batch: images. size: their side in pixels; by default
     the model's own. rounds: timed steps of each method; 0 to count alone. amp: 'bfloat16' or
-    'float16' for mixed precision. Raises ValueError for an unknown model or method.
+    'float16' for mixed precision, without cached prefixes. Raises ValueError for an unknown model
+    or method.
     """
+    if amp and any(method.endswith(CACHED) for method in methods):
+        raise ValueError(
+            'ways with a cached prefix are measured without amp; leave one of them out'
+        )
     subject, device = subject_of(model), 'cuda' if torch.cuda.is_available() else 'cpu'
     size = size or subject.size
+    images = subject.images(batch, size, device)
     loss = subject.loss(batch, size, device)
     selections = Selections(model)
     made = {method: way(method) for method in methods}
     ways: dict[str, Way] = {}
     steps: dict[str, TrainingStep] = {}
     measured: list[dict[str, Any]] = []
-    for method, make in made.items():
-        built = _built(subject, size, real=selections.real).to(device).train()
-        ways[method] = make(built, selections)
-        steps[method] = TrainingStep(ways[method].model, ways[method].optimizer, loss)
-        source = selections.source if method.startswith('gps') else ''
-        with torch.autocast(device, getattr(torch, amp or 'float32'), bool(amp)):
-            counted = _counted(steps[method], ways[method])
-        measured.append({'model': model, 'method': method, 'selection': source, **counted})
-    if rounds:
-        timed = time_interleaved(steps, rounds=rounds, device=device)
-        for row in measured:
-            seconds = timed[row['method']]
-            row['step_ratio_to_full'] = round(seconds.pop('step_ratio'), 4)
-            row |= {key: round(value, 5) for key, value in seconds.items()}
-            tuned = ways[row['method']].model
-            watch = watch_seconds(tuned, rounds=max(rounds, 5), device=device)
-            row['watch_percent'] = round(100 * watch / seconds['step_s'], 3)
+    with ExitStack() as caches:
+        for method, make in made.items():
+            built = _built(subject, size, real=selections.real).to(device).train()
+            ways[method] = make(built, selections)
+            if method.endswith(CACHED):
+                caches.enter_context(prefix_cached(ways[method], images))
+            steps[method] = TrainingStep(ways[method].model, ways[method].optimizer, loss)
+            source = selections.source if method.startswith('gps') else ''
+            with torch.autocast(device, getattr(torch, amp or 'float32'), bool(amp)):
+                counted = _counted(steps[method], ways[method])
+            measured.append({'model': model, 'method': method, 'selection': source, **counted})
+        if rounds:
+            _time(measured, ways, steps, rounds=rounds, device=device)
     return measured
+
+
+def _time(
+    measured: list[dict[str, Any]],
+    ways: Mapping[str, Way],
+    steps: Mapping[str, TrainingStep],
+    *,
+    rounds: int,
+    device: str,
+) -> None:
+    """Add the timed figures to the rows."""
+    timed = time_interleaved(steps, rounds=rounds, device=device)
+    for row in measured:
+        seconds = timed[row['method']]
+        row['step_ratio_to_full'] = round(seconds.pop('step_ratio'), 4)
+        row |= {key: round(value, 5) for key, value in seconds.items()}
+        tuned = ways[row['method']].model
+        watch = watch_seconds(tuned, rounds=max(rounds, 5), device=device)
+        row['watch_percent'] = round(100 * watch / seconds['step_s'], 3)
 
 
 def _counted(step: TrainingStep, made: Way) -> dict[str, Any]:

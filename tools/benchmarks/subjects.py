@@ -25,10 +25,14 @@ class Subject:
     size: int = 224
     sam: bool = False
 
-    def loss(self, batch: int, size: int, device: str) -> Callable[[nn.Module], Tensor]:
-        """A loss on one fixed batch of noise: the values do not matter for the cost."""
+    def images(self, batch: int, size: int, device: str) -> Tensor:
+        """One fixed batch of noise: the values do not matter for the cost."""
         generator = torch.Generator().manual_seed(SEED)
-        images = torch.randn(batch, 3, size, size, generator=generator).to(device)
+        return torch.randn(batch, 3, size, size, generator=generator).to(device)
+
+    def loss(self, batch: int, size: int, device: str) -> Callable[[nn.Module], Tensor]:
+        """A loss on the fixed batch."""
+        images = self.images(batch, size, device)
         if self.sam:
             return lambda model: model(images).square().mean()
         labels = torch.arange(batch, device=device)

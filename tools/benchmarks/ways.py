@@ -11,13 +11,15 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Adam
 
-from gps_seg import Plan, Selection, describe, tune
+from gps_seg import Plan, Selection, Tuning, describe, tune
 from gps_seg import select as select_plan
 from gps_seg.methods.late import late_parts
 from gps_seg.tuning.base import base_fingerprint
 from tools.benchmarks.subjects import block_linears
 
 LORA_RANK = 8
+# The ending of a way that trains on the stored outputs of its frozen prefix.
+CACHED = '_cached'
 LEARNING_RATE = 1e-3
 Select = Callable[[nn.Module, int], Selection]
 
@@ -26,13 +28,15 @@ Select = Callable[[nn.Module, int], Selection]
 class Way:
     """A model made ready to be trained in one way.
 
-    trainable: entries that may move. delta_bytes: size on disk of what a task is stored as.
+    trainable: entries that may move. delta_bytes: size on disk of what a task is stored as. tuning:
+        of this project's own ways.
     """
 
     model: nn.Module
     optimizer: torch.optim.Optimizer
     trainable: int
     delta_bytes: Callable[[], int]
+    tuning: Tuning | None = None
 
 
 def _adam(model: nn.Module) -> Adam:
@@ -57,6 +61,7 @@ def _ours(model: nn.Module, plan: Plan, method: str, **settings: Any) -> Way:
         Adam(tuning.parameters(), lr=LEARNING_RATE),
         tuning.summary().trainable,
         delta_bytes,
+        tuning,
     )
 
 
@@ -173,7 +178,11 @@ def supertuning(model: nn.Module) -> Way:
 
 
 def way(name: str) -> Callable[[nn.Module, Select], Way]:
-    """The way that a row of the table is called by. Raises ValueError where there is none."""
+    """The way that a row of the table is called by. Raises ValueError where there is none.
+
+    The ending of a cached prefix is left to `cached`.
+    """
+    name = name.removesuffix(CACHED)
     late = re.fullmatch(r'(full|bias|gps|peft_lora)(?:_k(\d+))?_last(\d\d)', name)
     if late:
         k, train_from = int(late[2] or 1), 1 - int(late[3]) / 100
