@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -67,9 +68,8 @@ def main() -> None:
             chosen = items[part :: arguments.parts]
             for way in ('ab', 'ba')[part % 2]:
                 if way == 'a':
-                    ours.append(
-                        timed(lambda c=chosen: predict_files(predictor, c, {'': outputs[0]}))[1]
-                    )
+                    run = partial(predict_files, predictor, chosen, {'': outputs[0]})
+                    ours.append(timed(run)[1])
                 else:
                     turns.append(in_turn(predictor, chosen, outputs[1]))
             ratio = sum(turns[-1]) / ours[-1]
