@@ -9,8 +9,10 @@ from gps_seg.methods.cost_budget import CostBudget
 
 # Refuse 'auto': their modules come from a pass over the images.
 BY_NUMBER = {'spt_lora', 'spt_adapter'}
-WITHOUT_SCORE = ('adapter', 'bias', 'full', 'linear', 'lora', 'sam_adapter', 'ssf')
-WITHOUT_SCORE += ('vpt_deep', 'vpt_shallow')
+WITHOUT_SCORE = {
+    *('adapter', 'bias', 'full', 'linear', 'lora', 'sam_adapter', 'ssf'),
+    *('vpt_deep', 'vpt_shallow'),
+}
 
 
 @pytest.mark.parametrize(
