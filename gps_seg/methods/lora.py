@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from gps_seg.delta.added import added_module
 from gps_seg.delta.tensors import under
 from gps_seg.methods.late import Budget, check_train_from, late_parts
-from gps_seg.methods.method import Applied, NothingLeftError, TrainingData, train
+from gps_seg.methods.method import Applied, NothingLeftError, TrainingData, check_lists, train
 from gps_seg.methods.parts import ModelParts, joined, part_names
 from gps_seg.methods.plan import Plan
 from gps_seg.selection import Selection
@@ -177,9 +177,7 @@ class LoRA:
             raise ValueError(f"slices must be letters of 'qkv', got {self.slices!r}")
         budget = check_train_from(self.train_from, self.budget)
         object.__setattr__(self, 'budget', budget)
-        for setting in ('targets', 'whole'):
-            if isinstance(getattr(self, setting), str):
-                raise ValueError(f'{setting} must be a list, got {getattr(self, setting)!r}')
+        check_lists(self, 'targets', 'whole')
 
     def plan(self, model: nn.Module, parts: ModelParts, data: TrainingData | None) -> Plan:
         layers = self._layers(model, late_parts(model, parts, self.train_from))

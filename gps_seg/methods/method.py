@@ -192,3 +192,10 @@ def train(
         applied.remove()
         raise
     return applied
+
+
+def check_lists(method: Any, *settings: str) -> None:
+    """Raise ValueError where a setting that lists names is one text instead."""
+    for setting in settings:
+        if isinstance(getattr(method, setting), str):
+            raise ValueError(f'{setting} must be a list, got {getattr(method, setting)!r}')

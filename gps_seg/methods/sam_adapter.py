@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from gps_seg.delta.added import added_module
 from gps_seg.methods.late import Budget, check_train_from, late_parts
-from gps_seg.methods.method import Applied, TrainingData, train
+from gps_seg.methods.method import Applied, TrainingData, check_lists, train
 from gps_seg.methods.parts import ModelParts, part_names
 from gps_seg.methods.plan import Plan
 from gps_seg.methods.ssf import is_sam_encoder, sam_encoder
@@ -204,8 +204,7 @@ class SAMAdapter:
             raise ValueError(f'mask_rate must be in [0, 1], got {self.mask_rate}')
         budget = check_train_from(self.train_from, self.budget)
         object.__setattr__(self, 'budget', budget)
-        if isinstance(self.whole, str):
-            raise ValueError(f'whole must be a list, got {self.whole!r}')
+        check_lists(self, 'whole')
 
     def plan(self, model: nn.Module, parts: ModelParts, data: TrainingData | None) -> Plan:
         path = sam_encoder(model, parts)

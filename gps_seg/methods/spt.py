@@ -11,7 +11,7 @@ from torch import nn
 from gps_seg.methods.adapter import AddedBottleneck
 from gps_seg.methods.late import AUTO, check_train_from, late_parts
 from gps_seg.methods.lora import LowRankChange
-from gps_seg.methods.method import Applied, TrainingData, train
+from gps_seg.methods.method import Applied, TrainingData, check_lists, train
 from gps_seg.methods.parts import ModelParts, part_names
 from gps_seg.methods.plan import Plan
 from gps_seg.methods.select import Select
@@ -75,8 +75,7 @@ class SPT:
             )
         if self.rank < 1:
             raise ValueError(f'rank must be at least 1, got {self.rank}')
-        if isinstance(self.whole, str):
-            raise ValueError(f'whole must be a list, got {self.whole!r}')
+        check_lists(self, 'whole')
         self.entry_budget  # noqa: B018  raises for none, two or a wrong one
         if self.train_from == AUTO:
             raise ValueError(

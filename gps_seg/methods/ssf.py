@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from gps_seg.delta.added import ATTRIBUTE, added_module
 from gps_seg.methods.late import Budget, check_train_from, late_parts
-from gps_seg.methods.method import Applied, NothingLeftError, TrainingData, train
+from gps_seg.methods.method import Applied, NothingLeftError, TrainingData, check_lists, train
 from gps_seg.methods.parts import ModelParts, joined, part_names
 from gps_seg.methods.plan import Plan
 from gps_seg.selection import Selection
@@ -267,9 +267,7 @@ class SSF:
             raise ValueError(f'std must be in [0, 1), got {self.std}')
         budget = check_train_from(self.train_from, self.budget)
         object.__setattr__(self, 'budget', budget)
-        for setting in ('targets', 'whole'):
-            if isinstance(getattr(self, setting), str):
-                raise ValueError(f'{setting} must be a list, got {getattr(self, setting)!r}')
+        check_lists(self, 'targets', 'whole')
 
     def plan(self, model: nn.Module, parts: ModelParts, data: TrainingData | None) -> Plan:
         parts = late_parts(model, parts, self.train_from)

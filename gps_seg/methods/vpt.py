@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from gps_seg.delta.added import added_module
 from gps_seg.methods.late import Budget, check_train_from, late_parts
-from gps_seg.methods.method import Applied, TrainingData, train
+from gps_seg.methods.method import Applied, TrainingData, check_lists, train
 from gps_seg.methods.parts import ModelParts, part_names
 from gps_seg.methods.plan import Plan
 from gps_seg.methods.prompted_attention import prompted_grid, prompted_windows
@@ -193,8 +193,7 @@ class VPT:
             raise ValueError(f'num must be a number of prompts, at least 1, got {self.num!r}')
         budget = check_train_from(self.train_from, self.budget)
         object.__setattr__(self, 'budget', budget)
-        if isinstance(self.whole, str):
-            raise ValueError(f'whole must be a list, got {self.whole!r}')
+        check_lists(self, 'whole')
 
     def plan(self, model: nn.Module, parts: ModelParts, data: TrainingData | None) -> Plan:
         _check_blocks(model, parts, deep=self.deep)

@@ -9,9 +9,11 @@ from typing import Any
 
 import torch
 
+from gps_seg.methods.cost_budget import UNITS as COST_UNITS
+
 DTYPES = {'float16': torch.float16, 'bfloat16': torch.bfloat16, 'float32': torch.float32}
-UNITS = {'': 1, 'B': 1, 'KB': 10**3, 'MB': 10**6, 'GB': 10**9, 'TB': 10**12}
-UNITS |= {'KIB': 2**10, 'MIB': 2**20, 'GIB': 2**30, 'TIB': 2**40}
+# As of a cost budget, in any case of letters, and bytes without a unit.
+UNITS = {'': 1, **{unit.upper(): size for unit, size in COST_UNITS.items()}}
 
 
 @dataclass(frozen=True, kw_only=True)
