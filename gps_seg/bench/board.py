@@ -215,6 +215,8 @@ def write_summary(board: Board) -> None:
         'reference': suite.reference,
         'control': suite.control,
         'published': list(suite.published),
+        'means': {name: list(members) for name, members in suite.means.items()},
+        'sweep': dict(suite.sweep),
         'code': code_digest(),
         'current': [cell.id for cell in board.needed()],
     }

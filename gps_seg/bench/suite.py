@@ -7,6 +7,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from gps_seg.bench.across import check_means, check_sweep, remaining
 from gps_seg.cli.configs import load_config
 from gps_seg.shipped import shipped_folder
 
@@ -50,8 +51,12 @@ class Suite:
     checkpoint: test the 'best' epoch by the validation metric, or the 'last'.
     reference, control: the methods that the report compares the others with.
     published: tables of published results to stand beside, by name.
+    means: over data sets, by name; a member is a data set or a mean above it.
+    sweep: a quantity that the report draws scores against: `x`, its name, `points`, its value by
+        data set or (line, value) by method, and `log` for a logarithmic axis.
     measure: instead of trainings, `function`, a 'module:function' that returns rows with a
-        `method` each, and `cases`, its keyword arguments by name; a cell is one call.
+        `method` each, and `cases`, its keyword arguments by name; a cell is one call. A function that
+        takes `out` gets the folder of the cell, for pictures that the report shows (PNG).
     """
 
     name: str
@@ -74,6 +79,8 @@ class Suite:
     reference: str | None = None
     control: str | None = None
     published: Sequence[Any] = ()
+    means: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    sweep: Mapping[str, Any] = field(default_factory=dict)
     measure: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -98,6 +105,8 @@ class Suite:
             name = getattr(self, role)
             if name is not None and name not in self.methods:
                 raise ValueError(f'the {role} {name!r} is no method of the suite {self.name}')
+        check_means(self.means, self.data)
+        check_sweep(self.sweep, self.data, self.methods)
 
     @property
     def columns(self) -> list[Column]:
@@ -124,6 +133,10 @@ class Suite:
             parts[kind] = {name: there[name] for name in names}
         methods = parts.get('methods', self.methods)
         parts |= {r: None for r in ('reference', 'control') if getattr(self, r) not in methods}
+        parts['means'] = remaining(self.means, parts.get('data', self.data))
+        here = {*methods, *parts.get('data', self.data)}
+        points = {n: p for n, p in self.sweep.get('points', {}).items() if n in here}
+        parts['sweep'] = {**self.sweep, 'points': points} if points else {}
         return replace(self, **parts)
 
 

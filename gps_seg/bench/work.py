@@ -6,6 +6,7 @@ FOLDER holds cell.json and config.py. The process ends as soon as its standard i
 it never outlives the worker that started it.
 """
 
+import inspect
 import json
 import os
 import platform
@@ -45,7 +46,7 @@ ORPHANED = 113
 def run_cell(folder: Path) -> dict[str, Any]:
     """Run the cell of a folder. Returns its result."""
     about = json.loads((folder / 'cell.json').read_text(encoding='utf-8'))
-    result = _measure(about) if about['role'] == MEASUREMENT else _train(folder, about)
+    result = _measure(folder, about) if about['role'] == MEASUREMENT else _train(folder, about)
     return {
         **result,
         'num_claims': num_claims(folder),
@@ -56,9 +57,13 @@ def run_cell(folder: Path) -> dict[str, Any]:
     }
 
 
-def _measure(about: dict[str, Any]) -> dict[str, Any]:
+def _measure(folder: Path, about: dict[str, Any]) -> dict[str, Any]:
+    """Call the function; one that takes `out` may leave pictures (PNG) there."""
     start = time.monotonic()
-    rows = function_of(about['function'])(**about['settings'])
+    function, settings = function_of(about['function']), dict(about['settings'])
+    if 'out' in inspect.signature(function).parameters:
+        settings['out'] = folder
+    rows = function(**settings)
     return {
         **about,
         'rows': {row['method']: row for row in rows},

@@ -72,8 +72,8 @@ def ranking(group: Group) -> Figure:
     axes.set_yticks(range(len(rows)), [row.label for row in rows])
     axes.set_ylim(len(rows) - 0.5, -0.5)
     _roomy(axes, right=0.16)
-    axes.set_xlabel(f'test {group.suite.metric}, %')
-    _plain(axes, grid='x')
+    axes.set_xlabel(f'{group.suite.tested} {group.suite.metric}, %')
+    plain_axes(axes, grid='x')
     axes.tick_params(axis='y', length=0)
     return figure
 
@@ -133,8 +133,8 @@ def _against(
     _roomy(axes, left=0 if not log else 0.1, right=0.18)
     axes.margins(y=0.18)
     axes.set_xlabel(title)
-    axes.set_ylabel(f'test {group.suite.metric}, %')
-    _plain(axes, grid='both')
+    axes.set_ylabel(f'{group.suite.tested} {group.suite.metric}, %')
+    plain_axes(axes, grid='both')
     place_labels(axes, points, names, [styles[row.method].colour for row, _ in drawn])
     return figure
 
@@ -184,7 +184,7 @@ def learning_curves(group: Group, curve: str) -> Figure | None:
     axes.set_xlabel('step' if is_loss else 'epoch')
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_ylabel('training loss' if is_loss else f'validation {group.suite.validation}, %')
-    _plain(axes, grid='both')
+    plain_axes(axes, grid='both')
     figure.legend(loc='outside lower center', ncols=2, frameon=False, fontsize=8, labelcolor=INK)
     return figure
 
@@ -231,7 +231,7 @@ def further_tests(group: Group) -> Figure | None:
         )
     axes.set_xticks(places, [split.removeprefix(f'{TEST}:') for split in splits])
     axes.set_ylabel(f'{group.suite.metric}, %')
-    _plain(axes, grid='y')
+    plain_axes(axes, grid='y')
     figure.legend(loc='outside lower center', ncols=2, frameon=False, fontsize=8, labelcolor=INK)
     return figure
 
@@ -247,7 +247,8 @@ def _roomy(axes: Axes, *, left: float = 0.0, right: float = 0.0) -> None:
     axes.set_xlim(*((10**low, 10**high) if is_log else (low, high)))
 
 
-def _plain(axes: Axes, *, grid: str) -> None:
+def plain_axes(axes: Axes, *, grid: str) -> None:
+    """Axes without what is not needed, in the colours of the page. grid: 'x', 'y' or 'both'."""
     for side in ('top', 'right'):
         axes.spines[side].set_visible(False)
     for side in ('left', 'bottom'):

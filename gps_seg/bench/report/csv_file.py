@@ -38,9 +38,11 @@ def csv_text(section: Section) -> str:
 
 def _line(group: Group, row: Row) -> dict[str, Any]:
     suite, column = group.suite, row.column
-    splits = [TEST, *suite.further_tests]
+    splits = {TEST: suite.tested, **{split: split for split in suite.further_tests}}
     scores = {
-        f'{split}/{metric}': row.scores(metric, split) for split in splits for metric in suite.tests
+        f'{named}/{metric}': row.scores(metric, split)
+        for split, named in splits.items()
+        for metric in suite.tests
     }
     comparisons: Mapping[str, Comparison | None] = {
         'best': group.against_best.get(row.method),

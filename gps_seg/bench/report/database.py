@@ -167,6 +167,8 @@ def _suite(settings: dict[str, Any], cells: tuple[Cell, ...]) -> SuiteResults:
         code=settings.get('code') or '',
         commit=settings.get('commit') or '',
         cells=cells,
+        means=settings.get('means') or {},
+        sweep=settings.get('sweep') or {},
     )
 
 

@@ -68,6 +68,6 @@ def latex(section: Section) -> str:
         lacking = words.lacking(group)
         missing = f' Not there: {"; ".join(lacking)}.' if lacking else ''
         parts.append(latex_table(table, words.rule(group) + missing))
-    parts += [latex_table(table) for table in section.costs]
+    parts += [latex_table(table) for table in (*section.means, *section.costs)]
     parts += [latex_table(part.table, part.protocol) for part in section.published]
     return '\n\n'.join(parts) + '\n'

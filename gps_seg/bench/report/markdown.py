@@ -55,7 +55,7 @@ def whole(section: Section) -> str:
         parts += _bullets(words.in_words(group))
         parts.append(escape(words.rule(group)))
         parts += _named('Not there', words.lacking(group))
-    for table in section.costs:
+    for table in (*section.means, *section.costs):
         parts += [f'**{escape(table.caption)}**', markdown_table(table)]
     for part in section.published:
         parts.append(f'Published beside ours. {escape(part.table.caption)}.')
@@ -72,7 +72,7 @@ def short(section: Section) -> str:
         parts += _captioned(section, table.caption)
         parts += [escape(' '.join(words.headline(group))), markdown_table(table)]
         parts += _named('Not there', words.lacking(group))
-    for table in section.costs:
+    for table in (*section.means, *section.costs):
         parts += [f'**{escape(table.caption)}**', markdown_table(table)]
     return '\n\n'.join(parts)
 

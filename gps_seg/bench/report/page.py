@@ -11,9 +11,10 @@ from matplotlib.figure import Figure
 from gps_seg.bench.report import charts, numbers, words
 from gps_seg.bench.report.results import FINAL, SuiteResults
 from gps_seg.bench.report.sections import Section
-from gps_seg.bench.report.sheets import sheet_of
+from gps_seg.bench.report.sheets import data_address, pictures_of, sheet_of
 from gps_seg.bench.report.summary import Group
 from gps_seg.bench.report.svg import Drawings
+from gps_seg.bench.report.sweeps import sweeps
 from gps_seg.bench.report.tables import Table
 
 TEMPLATE = 'page.html'
@@ -62,6 +63,8 @@ class SectionView:
 
     section: Section
     groups: Sequence[GroupView]
+    sweeps: Sequence[Picture]
+    measured: Sequence[Sheet]
     provenance: Sequence[tuple[str, str]]
 
 
@@ -87,18 +90,28 @@ def _section(section: Section, draw: Drawings) -> SectionView:
         _group(section, index, draw, f'{section.suite.name}-{index}')
         for index in range(len(section.groups))
     ]
-    return SectionView(section, groups, provenance(section.suite))
+    pictures = [
+        Picture(draw(sweep.figure, f'{section.suite.title}: {sweep.place}'), sweep.place)
+        for sweep in sweeps(section.suite, section.groups)
+    ]
+    measured = [
+        Sheet(f'{cell.model}: {path.stem}', cell.seed, data_address(path, most_bytes=600_000))
+        for cell in section.suite.costs
+        for path in pictures_of(cell)
+    ]
+    return SectionView(section, groups, pictures, measured, provenance(section.suite))
 
 
 def _group(section: Section, index: int, draw: Drawings, anchor: str) -> GroupView:
     group, metric = section.groups[index], section.suite.metric
+    tested = section.suite.tested.capitalize()
     place = f'{group.model} on {group.data}'
 
     def picture(figure: Figure | None, caption: str) -> list[Picture]:
         return [] if figure is None else [Picture(draw(figure, f'{caption}: {place}'), caption)]
 
     ranking = charts.ranking(group) if group.scored else None
-    best_first = f'Test {metric}: every seed a dot, the mean a line'
+    best_first = f'{tested} {metric}: every seed a dot, the mean a line'
     return GroupView(
         group=group,
         anchor=anchor,
@@ -112,9 +125,9 @@ def _group(section: Section, index: int, draw: Drawings, anchor: str) -> GroupVi
         lacking=words.lacking(group),
         ranking=next(iter(picture(ranking, best_first)), None),
         costs=[
-            *picture(charts.against_share(group), f'Test {metric} against trained entries'),
-            *picture(charts.against_time(group), f'Test {metric} against time'),
-            *picture(charts.against_memory(group), f'Test {metric} against peak memory'),
+            *picture(charts.against_share(group), f'{tested} {metric} against trained entries'),
+            *picture(charts.against_time(group), f'{tested} {metric} against time'),
+            *picture(charts.against_memory(group), f'{tested} {metric} against peak memory'),
             *picture(charts.further_tests(group), f'{metric} on every test set'),
         ],
         curves=[

@@ -1,13 +1,16 @@
 """The results of a suite as the report uses them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 TRIAL = 'trial'
 FINAL = 'final'
 TEST = 'test'
 VALIDATION = 'validation'
+# A checkpoint that is chosen by the test split itself, and what its scores are called.
+BEST_TEST = 'best_test'
+TEST_EPOCH = 'best test epoch'
 
 Curve = Sequence[tuple[float, float]]
 
@@ -72,6 +75,7 @@ class SuiteResults:
 
     tests: metrics of the test images; the first one ranks. reference, control: the methods that
     every other one is compared with, if any. published: see published.py. code: of the last run.
+    means, sweep: as in the suite.
     """
 
     name: str
@@ -90,6 +94,8 @@ class SuiteResults:
     code: str
     commit: str
     cells: Sequence[Cell]
+    means: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    sweep: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def metric(self) -> str:
@@ -99,6 +105,11 @@ class SuiteResults:
     def current(self, role: str) -> list[Cell]:
         """Cells of a role that belong to the suite as it stands."""
         return [cell for cell in self.cells if cell.is_current and cell.role == role]
+
+    @property
+    def tested(self) -> str:
+        """What the scores of the test split are called: which epoch, where that split chose it."""
+        return TEST_EPOCH if self.checkpoint == BEST_TEST else TEST
 
     @property
     def stale(self) -> list[Cell]:

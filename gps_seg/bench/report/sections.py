@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from gps_seg.bench.report.beside import Beside, beside
 from gps_seg.bench.report.costs import cost_tables
-from gps_seg.bench.report.published import Beside, beside
+from gps_seg.bench.report.means import means_tables
 from gps_seg.bench.report.results import SuiteResults
 from gps_seg.bench.report.summary import Group, summarise
 from gps_seg.bench.report.tables import (
@@ -19,13 +20,14 @@ from gps_seg.bench.report.tables import (
 
 @dataclass(frozen=True)
 class Section:
-    """A suite with its tables. main, short: one a group; trials: of all groups."""
+    """A suite with its tables. main, short, trials: one a group; means: one a model."""
 
     suite: SuiteResults
     groups: tuple[Group, ...]
     main: tuple[Table, ...]
     short: tuple[Table, ...]
     trials: tuple[Table, ...]
+    means: tuple[Table, ...]
     costs: tuple[Table, ...]
     published: tuple[Beside, ...]
     stale: Table
@@ -41,6 +43,7 @@ def section_of(suite: SuiteResults, published: Sequence[str] = ()) -> Section:
         main=tuple(main_table(group) for group in groups),
         short=tuple(short_table(group) for group in groups),
         trials=tuple(trials_table(suite, [row.column for row in group.rows]) for group in groups),
+        means=tuple(means_tables(suite, groups)),
         costs=tuple(cost_tables(suite)),
         published=tuple(beside(suite, groups, published)),
         stale=stale_table(suite),

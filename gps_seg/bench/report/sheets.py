@@ -23,6 +23,11 @@ def sheet_of(cell: Cell) -> str | None:
     return data_address(path) if path.is_file() else None
 
 
+def pictures_of(cell: Cell) -> list[Path]:
+    """The pictures that a measurement has left in its folder."""
+    return sorted(Path(cell.folder).glob('*.png'))
+
+
 def data_address(path: Path, most_bytes: int = MOST_BYTES) -> str:
     """A picture as `data:image/jpeg;base64,...`, at most `most_bytes` before the base64.
 

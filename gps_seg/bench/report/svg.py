@@ -9,6 +9,8 @@ from matplotlib.figure import Figure
 
 # Stand-ins that matplotlib writes out, for what only the page knows.
 INK, PALE, GRID = '#010203', '#010204', '#010205'
+# The same colours in a file of its own, on white.
+_ON_WHITE = {INK: '#222222', PALE: '#777777', GRID: '#dddddd'}
 _VARIABLES = {INK: 'var(--ink)', PALE: 'var(--pale)', GRID: 'var(--grid)'}
 
 
@@ -32,6 +34,18 @@ class Drawings:
         with matplotlib.rc_context({'svg.fonttype': 'none', 'svg.hashsalt': prefix}):
             figure.savefig(text, format='svg', metadata=nothing)
         return _for_a_page(text.getvalue(), prefix, description)
+
+
+def on_white(figure: Figure) -> str:
+    """A figure as the text of an SVG file. The same figure gives the same text."""
+    text = io.StringIO()
+    figure.patch.set(alpha=1, facecolor='white')
+    with matplotlib.rc_context({'svg.fonttype': 'path', 'svg.hashsalt': 'gps-seg'}):
+        figure.savefig(text, format='svg', metadata={'Date': None, 'Creator': None})
+    svg = text.getvalue()
+    for colour, shown in _ON_WHITE.items():
+        svg = svg.replace(colour, shown)
+    return svg
 
 
 def _for_a_page(svg: str, prefix: str, description: str) -> str:

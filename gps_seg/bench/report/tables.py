@@ -45,7 +45,7 @@ def main_table(group: Group) -> Table:
         'method',
         'tuned',
         f'val {suite.validation}',
-        *(f'test {name}' for name in suite.tests),
+        *(f'{suite.tested} {name}' for name in suite.tests),
         *(f'{name} {metric}' for _, name in further),
         'vs best',
         *('trained', 'selected', 'trained %', 'seconds', memory, 'delta MB', 'seeds'),
@@ -88,7 +88,7 @@ def short_table(group: Group) -> Table:
     ]
     header = (
         'method',
-        f'test {suite.metric} %',
+        f'{suite.tested} {suite.metric} %',
         'vs best',
         *(f'vs {_label(group, method)}' for _, method, _ in sides),
         *('trained %', 'time', memory, 'delta MB'),
@@ -199,7 +199,16 @@ def stale_table(suite: SuiteResults) -> Table:
         )
         for cell in suite.stale
     )
-    header = ('method', 'role', 'seed', 'tuned', f'test {suite.metric}', 'state', 'code', 'cell')
+    header = (
+        'method',
+        'role',
+        'seed',
+        'tuned',
+        f'{suite.tested} {suite.metric}',
+        'state',
+        'code',
+        'cell',
+    )
     return Table('Stale: made by other code or settings, in no number above', header, rows)
 
 

@@ -12,7 +12,7 @@ from gps_seg.bench.report.numbers import (
     signed,
     spread,
 )
-from gps_seg.bench.report.results import TEST, TRIAL, SuiteResults
+from gps_seg.bench.report.results import BEST_TEST, TEST, TRIAL, SuiteResults
 from gps_seg.bench.report.summary import Group, Row, trials_of
 from gps_seg.bench.report.ties import RULE, Comparison
 
@@ -31,7 +31,7 @@ def headline(group: Group) -> list[str]:
     best, metric = group.best, group.suite.metric
     if best is None or best.test is None:
         return ['No winner yet: no method has all its seeds.']
-    told = f'{_begin(best.label)} scores highest: {spread(best.test)} % {metric}'
+    told = f'{_begin(best.label)} scores highest: {spread(best.test)} % {metric}{_labelled(group)}'
     sentences = [f'{told} ({_seeds(best)}{_of_all(best)}).']
     tied = group.tied_with_best
     # Seeds that differ by more than any method does from another make no method a winner.
@@ -49,6 +49,26 @@ def headline(group: Group) -> list[str]:
             f'the two differ by {seeds:.1f}, so that this counts as a tie.'
         )
     return [*sentences, *_next(group, best, tied)]
+
+
+def _labelled(group: Group) -> str:
+    tested = group.suite.tested
+    return '' if tested == TEST else f' [{tested}]'
+
+
+def chosen_epoch(suite: SuiteResults) -> str:
+    """Which epoch is scored."""
+    return {
+        'best': 'best epoch on the validation images',
+        BEST_TEST: 'best epoch on the TEST images',
+    }.get(suite.checkpoint, 'last epoch')
+
+
+def images_chose_nothing(suite: SuiteResults) -> str:
+    """What the test images chose."""
+    if suite.checkpoint == BEST_TEST:
+        return 'the test images chose the epoch, as in published code, so these scores are too high'
+    return 'the test images chose nothing'
 
 
 def _only_by_seeds(comparison: Comparison) -> bool:
@@ -213,10 +233,10 @@ def _scoring(suite: SuiteResults) -> str:
     explained = [MEANINGS[suite.metric]] if suite.metric in MEANINGS else []
     told = '; '.join([*explained, *sorted(meanings)])
     meaning = f' ({told})' if told else ''
-    chosen = 'best epoch on the validation images' if suite.checkpoint == 'best' else 'last epoch'
+    once = ', taken once,' if suite.checkpoint != BEST_TEST else ','
     return (
-        f'Scores are {suite.metric}{meaning} in percent on the {_images(suite)}test images, taken '
-        f'once, at the {chosen}; the test images chose nothing.'
+        f'Scores are {suite.metric}{meaning} in percent on the {_images(suite)}test images{once} '
+        f'at the {chosen_epoch(suite)}; {images_chose_nothing(suite)}.'
     )
 
 

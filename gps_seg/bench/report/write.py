@@ -1,5 +1,6 @@
 """The report of one or several suites, as files."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,7 +12,10 @@ from gps_seg.bench.report.markers import replaced_files
 from gps_seg.bench.report.page import page
 from gps_seg.bench.report.published import PUBLISHED
 from gps_seg.bench.report.sections import Section, section_of
+from gps_seg.bench.report.sheets import pictures_of
 from gps_seg.bench.report.suite_folder import read_suite_folder
+from gps_seg.bench.report.svg import on_white
+from gps_seg.bench.report.sweeps import sweeps
 from gps_seg.files import write_content
 
 DATABASE = 'results.sqlite'
@@ -52,23 +56,38 @@ def write_report(
     suites = [section.suite.name for section in sections]
     changed = replaced_files(markdown, by_marker, suites)
     shown = title or ', '.join(section.suite.title for section in sections)
-    texts[PAGE] = page(shown, sections, [DATABASE, *texts])
+    measured = {name: path for section in sections for name, path in _measured(section).items()}
+    texts[PAGE] = page(shown, sections, [DATABASE, *texts, *measured])
     for name, text in texts.items():
         write_content(out / name, text)
+    for name, picture in measured.items():
+        write_content(out / name, picture.read_bytes())
     for file, text in changed.items():
         write_content(file, text)
     return out / PAGE
 
 
 def _texts(sections: Sequence[Section]) -> dict[str, str]:
-    """Contents of the files of tables, by name."""
+    """Contents of the files of tables and of pictures of sweeps, by name."""
     texts = {}
     for section in sections:
         name = section.suite.name
         texts[f'{name}.md'] = f'# {section.suite.title}\n\n{whole(section)}\n'
         texts[f'{name}.csv'] = csv_text(section)
         texts[f'{name}.tex'] = latex(section)
+        for sweep in sweeps(section.suite, section.groups):
+            place = re.sub(r'[^\w.-]+', '_', sweep.place)
+            texts[f'{name}--{place}.svg'] = on_white(sweep.figure)
     return texts
+
+
+def _measured(section: Section) -> dict[str, Path]:
+    """Pictures that measurements have left, by the name of their copy."""
+    return {
+        f'{section.suite.name}--{cell.model}--{path.name}': path
+        for cell in section.suite.costs
+        for path in pictures_of(cell)
+    }
 
 
 def _check_published(names: Sequence[str], sections: Sequence[Section]) -> None:
