@@ -11,7 +11,7 @@ from gps_seg.cli.configs import load_config
 from gps_seg.shipped import shipped_folder
 
 CHECKPOINTS = ('best', 'last')
-EXTENSIONS = ('all', 'each')
+EXTENSIONS = ('all', 'each', 'no')
 LENGTH = 'train_cfg.max_epochs'
 # A setting of a method that is the seed of the run, such as that of a random mask.
 SEED = '$seed'
@@ -42,9 +42,13 @@ class Suite:
     tune: the grid, values by dotted setting; empty to tune nothing.
     tuner: 'grid', or the number of trials of Optuna's TPE between the ends of each range.
     extend: where the best value lies at an end of the grid, another step is tried until it does
-        not: by 'each' method for itself, or by 'all' methods of a model as soon as one needs it.
+        not: by 'each' method for itself, or by 'all' methods of a model as soon as one needs it;
+        'no': the grid stays as it is, the same few trials for everyone.
     tune_epochs, epochs: the length of a trial and of a final run, a value of `length`.
     seeds: of the final runs; trials take the first one.
+    more_seeds, more_for: of further final runs, for that many methods of a model: the best by
+        validation, once none of its methods waits for a run. A part with other methods (`only`)
+        has no such runs, since the best of some are not the best of all.
     validation: the metric that tunes and that chooses the epoch; higher is better.
     tests: metrics of the test split that the report shows, the first one ranks.
     checkpoint: test the 'best' epoch by the validation metric, or the 'last'.
@@ -68,6 +72,8 @@ class Suite:
     epochs: int = 4
     length: str = LENGTH
     seeds: Sequence[int] = (0,)
+    more_seeds: Sequence[int] = ()
+    more_for: int = 5
     validation: str = 'mDice'
     tests: Sequence[str] = ('mDice', 'mIoU')
     checkpoint: str = 'best'
@@ -88,7 +94,7 @@ class Suite:
         _one_of('extend', self.extend, EXTENSIONS)
         if self.tuner != 'grid' and not (isinstance(self.tuner, int) and self.tuner > 0):
             raise ValueError(f"tuner is 'grid' or a number of trials, got {self.tuner!r}")
-        for name in ('tune_epochs', 'epochs'):
+        for name in ('tune_epochs', 'epochs', 'more_for'):
             if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
                 raise ValueError(f'{name} must be an integer of 1 or more: {getattr(self, name)!r}')
         for key, values in self.tune.items():
@@ -124,6 +130,8 @@ class Suite:
             parts[kind] = {name: there[name] for name in names}
         methods = parts.get('methods', self.methods)
         parts |= {r: None for r in ('reference', 'control') if getattr(self, r) not in methods}
+        if methods.keys() != self.methods.keys():
+            parts['more_seeds'] = ()
         return replace(self, **parts)
 
 
