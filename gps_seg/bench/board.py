@@ -77,7 +77,14 @@ class Board:
         tuned = self.tuned(column)
         if tuned is None:
             return []
-        return [self.cell(column, FINAL, seed, tuned) for seed in self.suite.seeds]
+        return [self.cell(column, FINAL, seed, tuned) for seed in self.seeds(column)]
+
+    def seeds(self, column: Column) -> list[int]:
+        """The seeds of a column's final runs; more for the best of them by validation."""
+        seeds = list(self.suite.seeds)
+        if column in self._leaders:
+            seeds += [seed for seed in self.suite.more_seeds if seed not in seeds]
+        return seeds
 
     def needed(self) -> Sequence[AnyCell]:
         """All cells that the suite asks for by what is known, finished or not."""
@@ -109,7 +116,8 @@ class Board:
 
     def refresh(self) -> None:
         """Look at the results again."""
-        self.__dict__.pop('_trials', None)
+        for kept in ('_trials', '_leaders'):
+            self.__dict__.pop(kept, None)
 
     @cached_property
     def _measurements(self) -> list[Measurement]:
@@ -142,13 +150,49 @@ class Board:
         return self.cell(column, TRIAL, self.suite.seeds[0], values)
 
     @cached_property
-    def _trials(self) -> dict[Column, list[Cell]]:
-        """By column. A grid may grow by the scores of the other methods of the same model."""
-        made: dict[Column, list[Cell]] = {}
+    def _leaders(self) -> set[Column]:
+        """The best columns of each model by the validation score of their first final runs."""
+        if not self.suite.more_seeds:
+            return set()
+        leaders: set[Column] = set()
+        for group in self._groups:
+            if any(self._waits(column) for column in group):
+                continue
+            scores = {column: self._validation(column) for column in group}
+            finished = {column: score for column, score in scores.items() if score is not None}
+            ranked = sorted(finished, key=lambda column: -finished[column])
+            leaders.update(ranked[: self.suite.more_for])
+        return leaders
+
+    def _waits(self, column: Column) -> bool:
+        """Whether a trial or one of the first final runs of a column is still to come."""
+        first = self._first_finals(column)
+        return any(map(self.is_open, first)) if first else self._may_end(column)
+
+    def _validation(self, column: Column) -> float | None:
+        """The mean score of the first final runs; None where all failed."""
+        results = [result for cell in self._first_finals(column) if (result := self.result(cell))]
+        scores = [result['scores']['validation'][self.suite.validation] for result in results]
+        return sum(scores) / len(scores) if scores else None
+
+    def _first_finals(self, column: Column) -> list[Cell]:
+        tuned = self.tuned(column)
+        seeds = [] if tuned is None else self.suite.seeds
+        return [self.cell(column, FINAL, seed, tuned or ()) for seed in seeds]
+
+    @property
+    def _groups(self) -> list[list[Column]]:
+        """The columns of each model on each data set."""
         groups: dict[tuple[str, str], list[Column]] = {}
         for column in self.suite.columns:
             groups.setdefault((column.data, column.model), []).append(column)
-        for group in groups.values():
+        return list(groups.values())
+
+    @cached_property
+    def _trials(self) -> dict[Column, list[Cell]]:
+        """By column. A grid may grow by the scores of the other methods of the same model."""
+        made: dict[Column, list[Cell]] = {}
+        for group in self._groups:
             for column, values in self._points(group).items():
                 made[column] = [self._trial(column, point) for point in values]
         return made
@@ -159,6 +203,8 @@ class Board:
             return {column: [] for column in group}
         if suite.tuner != 'grid':
             return {column: self._tpe(column) for column in group}
+        if suite.extend == 'no':
+            return {column: points(suite.tune) for column in group}
         # A failed trial ranks below all others, so that a grid that contains it can be finished.
         grids: dict[str, Grid] = {column.method: dict(suite.tune) for column in group}  # type: ignore[arg-type]
         while True:
@@ -195,7 +241,13 @@ def write_summary(board: Board) -> None:
     """Write suite.json, from which the report knows what the suite is and which cells are its."""
     suite = board.suite
     columns = [
-        {'data': c.data, 'model': c.model, 'method': c.method, 'label': suite.label(c)}
+        {
+            'data': c.data,
+            'model': c.model,
+            'method': c.method,
+            'label': suite.label(c),
+            'seeds': board.seeds(c),
+        }
         for c in suite.columns
     ]
     about = {
@@ -211,6 +263,8 @@ def write_summary(board: Board) -> None:
         'tuner': suite.tuner,
         'extend': suite.extend,
         'seeds': list(suite.seeds),
+        'more_seeds': list(suite.more_seeds),
+        'more_for': suite.more_for,
         'columns': columns,
         'reference': suite.reference,
         'control': suite.control,

@@ -12,7 +12,7 @@ from gps_seg.cli.configs import load_config
 from gps_seg.shipped import shipped_folder
 
 CHECKPOINTS = ('best', 'last')
-EXTENSIONS = ('all', 'each')
+EXTENSIONS = ('all', 'each', 'no')
 LENGTH = 'train_cfg.max_epochs'
 # A setting of a method that is the seed of the run, such as that of a random mask.
 SEED = '$seed'
@@ -43,9 +43,13 @@ class Suite:
     tune: the grid, values by dotted setting; empty to tune nothing.
     tuner: 'grid', or the number of trials of Optuna's TPE between the ends of each range.
     extend: where the best value lies at an end of the grid, another step is tried until it does
-        not: by 'each' method for itself, or by 'all' methods of a model as soon as one needs it.
+        not: by 'each' method for itself, or by 'all' methods of a model as soon as one needs it;
+        'no': the grid stays as it is, the same few trials for everyone.
     tune_epochs, epochs: the length of a trial and of a final run, a value of `length`.
     seeds: of the final runs; trials take the first one.
+    more_seeds, more_for: of further final runs, for that many methods of a model: the best by
+        validation, once none of its methods waits for a run. A part with other methods (`only`)
+        has no such runs, since the best of some are not the best of all.
     validation: the metric that tunes and that chooses the epoch; higher is better.
     tests: metrics of the test split that the report shows, the first one ranks.
     checkpoint: test the 'best' epoch by the validation metric, or the 'last'.
@@ -55,8 +59,8 @@ class Suite:
     sweep: a quantity that the report draws scores against: `x`, its name, `points`, its value by
         data set or (line, value) by method, and `log` for a logarithmic axis.
     measure: instead of trainings, `function`, a 'module:function' that returns rows with a
-        `method` each, and `cases`, its keyword arguments by name; a cell is one call. A function that
-        takes `out` gets the folder of the cell, for pictures that the report shows (PNG).
+        `method` each, and `cases`, its keyword arguments by name; a cell is one call. A function
+        that takes `out` gets the folder of the cell, for pictures that the report shows (PNG).
     """
 
     name: str
@@ -73,6 +77,8 @@ class Suite:
     epochs: int = 4
     length: str = LENGTH
     seeds: Sequence[int] = (0,)
+    more_seeds: Sequence[int] = ()
+    more_for: int = 5
     validation: str = 'mDice'
     tests: Sequence[str] = ('mDice', 'mIoU')
     checkpoint: str = 'best'
@@ -95,7 +101,7 @@ class Suite:
         _one_of('extend', self.extend, EXTENSIONS)
         if self.tuner != 'grid' and not (isinstance(self.tuner, int) and self.tuner > 0):
             raise ValueError(f"tuner is 'grid' or a number of trials, got {self.tuner!r}")
-        for name in ('tune_epochs', 'epochs'):
+        for name in ('tune_epochs', 'epochs', 'more_for'):
             if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
                 raise ValueError(f'{name} must be an integer of 1 or more: {getattr(self, name)!r}')
         for key, values in self.tune.items():
@@ -137,6 +143,8 @@ class Suite:
         here = {*methods, *parts.get('data', self.data)}
         points = {n: p for n, p in self.sweep.get('points', {}).items() if n in here}
         parts['sweep'] = {**self.sweep, 'points': points} if points else {}
+        if methods.keys() != self.methods.keys():
+            parts['more_seeds'] = ()
         return replace(self, **parts)
 
 

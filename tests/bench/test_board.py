@@ -76,6 +76,61 @@ def test_a_best_value_at_the_end_asks_for_another_trial(suite: Suite, tmp_path: 
     assert set(tuned_values(board)) == {1e-2}
 
 
+def test_a_grid_that_is_not_extended_gives_everyone_the_same_trials(
+    suite: Suite, tmp_path: Path
+) -> None:
+    board = only(replace(suite, extend='no'), 'linear', tmp_path)
+    for cell in todo(board):
+        finish(board, cell, dict(cell.tuned)[LR])
+    board.refresh()
+    assert [cell.role for cell in todo(board)] == ['final', 'final']
+    assert set(tuned_values(board)) == {1e-2}
+
+
+def test_the_best_methods_by_validation_get_more_seeds_when_all_others_are_done(
+    suite: Suite, tmp_path: Path
+) -> None:
+    board = Board(replace(suite, extend='no', seeds=(0,), more_seeds=(1, 2), more_for=2), tmp_path)
+    for cell in todo(board):
+        finish(board, cell, 1.0)
+    board.refresh()
+    scores = {'linear': 5.0, 'gps': 30.0, 'random': 10.0}
+    finals = todo(board)
+    assert [(cell.role, cell.seed) for cell in finals] == [('final', 0)] * 3
+    for cell in finals[:2]:
+        finish(board, cell, scores[cell.column.method])
+    board.refresh()
+    assert [cell.column.method for cell in todo(board)] == ['random']
+    finish(board, finals[2], scores['random'])
+    board.refresh()
+    assert {(cell.column.method, cell.seed) for cell in todo(board)} == {
+        ('gps', 1),
+        ('gps', 2),
+        ('random', 1),
+        ('random', 2),
+    }
+    write_summary(board)
+    columns = json.loads((tmp_path / 'suite.json').read_text())['columns']
+    assert [column['seeds'] for column in columns] == [[0], [0, 1, 2], [0, 1, 2]]
+
+
+def test_a_method_without_a_result_does_not_hold_back_more_seeds(
+    suite: Suite, tmp_path: Path
+) -> None:
+    board = Board(replace(suite, extend='no', seeds=(0,), more_seeds=(1,), more_for=1), tmp_path)
+    for cell in todo(board):
+        if cell.column.method == 'linear':
+            crash(board, cell, 2)
+        else:
+            finish(board, cell, 1.0)
+    board.refresh()
+    gps, random = todo(board)
+    finish(board, gps, 1.0)
+    crash(board, random, 2)
+    board.refresh()
+    assert [(cell.column.method, cell.seed) for cell in todo(board)] == [('gps', 1)]
+
+
 def test_a_trial_that_crashed_twice_does_not_hold_the_others_up(
     suite: Suite, tmp_path: Path
 ) -> None:

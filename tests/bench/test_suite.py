@@ -1,6 +1,7 @@
 """The file of a suite, and digests."""
 
 import ast
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,8 @@ def test_a_suite_comes_back_from_its_file(suite: Suite, tmp_path: Path) -> None:
         ('epochs = 0', 'epochs must be an integer of 1 or more'),
         ('tune = {"lr": []}', 'tune: lr needs distinct values'),
         ('reference = "nobody"', "reference 'nobody' is no method"),
+        ('extend = "never"', "extend 'never' is none of all, each, no"),
+        ('more_for = 0', 'more_for must be an integer of 1 or more'),
         ('tuner = "guess"', "tuner is 'grid' or a number"),
         ('methods = {}', 'has no methods'),
     ],
@@ -49,6 +52,8 @@ def test_a_part_of_a_suite_drops_comparisons_with_what_is_left_out(suite: Suite)
     part = suite.only(methods=['gps', 'random'])
     assert list(part.methods) == ['gps', 'random']
     assert (part.reference, part.control) == (None, 'random')
+    assert replace(suite, more_seeds=[2]).only(methods=['gps', 'random']).more_seeds == ()
+    assert replace(suite, more_seeds=[2]).only(data=['discs']).more_seeds == [2]
     with pytest.raises(ValueError, match="methods 'gsp' is none of linear, gps, random; did you"):
         suite.only(methods=['gsp'])
 

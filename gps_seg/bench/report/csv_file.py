@@ -54,7 +54,7 @@ def _line(group: Group, row: Row) -> dict[str, Any]:
         **{key: getattr(column, key) for key in ('data', 'model', 'method', 'label')},
         'is_best': int(row is group.best),
         'num_seeds': len(row.finals),
-        'num_seeds_wanted': len(suite.seeds),
+        'num_seeds_wanted': row.num_seeds,
         'missing': '; '.join(row.missing),
         'tuned': ' / '.join(json.dumps(tuned, default=str) for tuned in row.tuned),
         **_spread(f'validation/{suite.validation}', row.validation),

@@ -146,7 +146,13 @@ def _read_suite(connection: sqlite3.Connection, row: sqlite3.Row) -> SuiteResult
 
 def _suite(settings: dict[str, Any], cells: tuple[Cell, ...]) -> SuiteResults:
     columns = tuple(
-        Column(column['data'], column['model'], column['method'], _label(column))
+        Column(
+            column['data'],
+            column['model'],
+            column['method'],
+            _label(column),
+            tuple(column.get('seeds') or ()),
+        )
         for column in settings['columns']
     )
     validation = settings.get('validation') or 'mDice'
@@ -159,6 +165,8 @@ def _suite(settings: dict[str, Any], cells: tuple[Cell, ...]) -> SuiteResults:
         epochs=settings.get('epochs'),
         tune_epochs=settings.get('tune_epochs'),
         seeds=tuple(settings.get('seeds') or (0,)),
+        more_seeds=tuple(settings.get('more_seeds') or ()),
+        more_for=settings.get('more_for') or 0,
         columns=columns,
         reference=settings.get('reference'),
         control=settings.get('control'),

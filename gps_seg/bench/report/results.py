@@ -61,12 +61,16 @@ class Cell:
 
 @dataclass(frozen=True)
 class Column:
-    """A method on a model on a data set, and what the report calls the method."""
+    """A method on a model on a data set, and what the report calls the method.
+
+    seeds: of its final runs; empty for those of the suite.
+    """
 
     data: str
     model: str
     method: str
     label: str
+    seeds: Sequence[int] = ()
 
 
 @dataclass(frozen=True)
@@ -76,6 +80,7 @@ class SuiteResults:
     tests: metrics of the test images; the first one ranks. reference, control: the methods that
     every other one is compared with, if any. published: see published.py. code: of the last run.
     means, sweep: as in the suite.
+    more_seeds, more_for: of the first methods by validation, and how many these are.
     """
 
     name: str
@@ -86,6 +91,8 @@ class SuiteResults:
     epochs: int | None
     tune_epochs: int | None
     seeds: Sequence[int]
+    more_seeds: Sequence[int]
+    more_for: int
     columns: Sequence[Column]
     reference: str | None
     control: str | None

@@ -46,6 +46,11 @@ class Row:
         return self.column.method
 
     @property
+    def num_seeds(self) -> int:
+        """How many it is to have."""
+        return len(self.column.seeds or self.suite.seeds)
+
+    @property
     def is_complete(self) -> bool:
         return bool(self.finals) and not self.missing
 
@@ -194,7 +199,7 @@ def _row(suite: SuiteResults, column: Column) -> Row:
     scored = [cell for cell in suite.current(FINAL) if not cell.costs]
     cells = [c for c in scored if (c.data, c.model, c.method) == key]
     finished, missing = [], []
-    for seed in suite.seeds:
+    for seed in column.seeds or suite.seeds:
         of_seed = [cell for cell in cells if cell.seed == seed]
         done = [cell for cell in of_seed if cell.state == 'finished']
         if len(done) > 1:

@@ -68,7 +68,7 @@ def main_table(group: Group) -> Table:
                 Entry(numbers.seconds(row.seconds), row.seconds),
                 Entry(numbers.mebibytes(peak(row)), peak(row)),
                 Entry(numbers.megabytes(row.delta_bytes), row.delta_bytes),
-                Entry(f'{len(row.finals)} of {len(suite.seeds)}', len(row.finals)),
+                Entry(f'{len(row.finals)} of {row.num_seeds}', len(row.finals)),
             )
         )
     return Table(f'{group.data}, {group.model}', header, tuple(rows))
@@ -114,9 +114,7 @@ def _score_and_seeds(group: Group, row: Row) -> Entry:
     entry = _score(row, group.suite.metric, TEST, bold=row is group.best)
     if row.is_complete or row.test is None:
         return entry
-    return replace(
-        entry, text=f'{entry.text} ({len(row.finals)} of {len(group.suite.seeds)} seeds)'
-    )
+    return replace(entry, text=f'{entry.text} ({len(row.finals)} of {row.num_seeds} seeds)')
 
 
 def to_best(group: Group, row: Row) -> Entry:

@@ -212,6 +212,9 @@ def _tuning(group: Group) -> str:
     numbers = sorted({len(cells) for cells in trials})
     final = f'{plural(suite.epochs, "epoch")}' if suite.epochs else 'its epochs'
     seeds = f'{plural(len(suite.seeds), "seed")} ({listed([str(s) for s in suite.seeds])})'
+    if suite.more_seeds:
+        more = listed([str(seed) for seed in suite.more_seeds])
+        seeds += f', the best {suite.more_for} by validation with seed {more} as well'
     if numbers[-1] == 0:
         return f'Nothing was tuned; every method trained for {final} with {seeds}.'
     keys = dict.fromkeys(short_key(key) for cells in trials for c in cells for key in c.tuned)

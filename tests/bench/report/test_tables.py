@@ -1,12 +1,13 @@
 import csv
 import io
+import json
 import re
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from gps_seg.bench.report import latex, markdown
+from gps_seg.bench.report import latex, markdown, words
 from gps_seg.bench.report.costs import cost_tables
 from gps_seg.bench.report.csv_file import csv_text
 from gps_seg.bench.report.results import SuiteResults
@@ -75,6 +76,23 @@ def test_a_score_of_some_seeds_says_so(made: MadeSuite) -> None:
     made.final('kvasir_seg', 'full', 0)
     (table,) = section_of(results_of(made.write_suite())).short
     assert column(table, 'test mDice %')[0].text == '84.60 (1 of 2 seeds)'
+
+
+def test_a_method_is_asked_for_its_own_seeds_alone(made: MadeSuite) -> None:
+    made.final('kvasir_seg', 'full', 0)
+    made.final('kvasir_seg', 'linear', 0)
+    made.final('kvasir_seg', 'linear', 1)
+    file = made.write_suite() / 'suite.json'
+    settings = json.loads(file.read_text())
+    for entry in settings['columns']:
+        entry['seeds'] = [0, 1] if entry['method'] == 'linear' else [0]
+    file.write_text(json.dumps({**settings, 'seeds': [0], 'more_seeds': [1], 'more_for': 1}))
+    section = section_of(results_of(made.folder))
+    seeds = {row[0].text: row[-1].text for row in section.main[0].rows}
+    assert (seeds['full'], seeds['decoder and neck (linear)']) == ('1 of 1', '2 of 2')
+    assert 'seeds)' not in column(section.short[0], 'test mDice %')[0].text
+    told = words.what_was_compared(section.groups[0])[1]
+    assert told.endswith('with 1 seed (0), the best 1 by validation with seed 1 as well.')
 
 
 def test_every_trial_is_listed_and_the_taken_one_marked(section: Section) -> None:
