@@ -38,11 +38,11 @@ def check_sweep(sweep: Mapping[str, Any], data: Collection[str], methods: Collec
             f'the points of a sweep are data sets or methods of the suite: {", ".join(points)}'
         )
     for name, point in points.items():
-        numbers = (point,) if over_data else tuple(point)[1:]
-        if len(numbers) != 1 or isinstance(numbers[0], bool) or not _is_number(numbers[0]):
+        value = point if over_data else _second(point)
+        if not _is_number(value):
             form = 'a number' if over_data else "('line', number)"
             raise ValueError(f'the point of {name} is {form}, not {point!r}')
-        if sweep.get('log') and numbers[0] <= 0:
+        if sweep.get('log') and value <= 0:
             raise ValueError(f'the point of {name} lies on a logarithmic axis: {point!r}')
 
 
@@ -70,5 +70,10 @@ def mean_of(means: Means, name: str, values: Mapping[str, float]) -> float | Non
     return sum(there) / len(there) if len(there) == len(members) else None
 
 
+def _second(point: Any) -> Any:
+    is_pair = isinstance(point, Sequence) and not isinstance(point, str) and len(point) == 2
+    return point[1] if is_pair else None
+
+
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float)
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -69,6 +69,7 @@ class Cell:
             'role': self.role,
             'seed': self.seed,
             'epochs': self.epochs,
+            'checkpoint': self.suite.checkpoint,
             'tuned': dict(self.tuned),
             'hashes': self.hashes,
         }
@@ -107,7 +108,13 @@ def _judge(config: Config, cell: Cell) -> None:
     """What is scored on which images: a trial never sees the test split."""
     hooks, suite = config.default_hooks, cell.suite
     hooks.delta = dict(type='DeltaCheckpointHook', save_best=suite.validation)
-    if suite.checkpoint == 'last':
+    if suite.final_split:
+        _train_on(config, 'train' if cell.role == TRIAL else suite.final_split)
+    if cell.role == FINAL and suite.checkpoint == 'best_test':
+        _validate_on_test(config)
+    elif cell.role == FINAL and suite.final_split:
+        config.val_dataloader = config.val_cfg = config.val_evaluator = None
+    elif suite.checkpoint == 'last':
         config.train_cfg.val_interval = cell.epochs
     if cell.role == TRIAL:
         config.pop('test_dataloader', None)
@@ -119,6 +126,20 @@ def _judge(config: Config, cell: Cell) -> None:
     metric = METRICS.get(config.test_evaluator.get('type', ''))
     if metric is not None and 'out' in inspect.signature(metric).parameters:
         config.test_evaluator.out = IMAGES
+
+
+def _train_on(config: Config, split: str) -> None:
+    """Train on a split. A config without a validation gets one, like its test, on 'val'."""
+    config.train_dataloader.dataset.split = split
+    if not config.get('val_dataloader'):
+        _validate_on_test(config)
+        config.val_dataloader.dataset.split = 'val'
+
+
+def _validate_on_test(config: Config) -> None:
+    config.val_dataloader = copy.deepcopy(config.test_dataloader)
+    config.val_evaluator = copy.deepcopy(config.test_evaluator)
+    config.val_cfg = dict(type='ValLoop')
 
 
 def _with_seed(method: Mapping[str, Any], seed: int) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from gps_seg.bench.across import check_means, check_sweep, remaining
 from gps_seg.cli.configs import load_config
 from gps_seg.shipped import shipped_folder
 
-CHECKPOINTS = ('best', 'last')
+CHECKPOINTS = ('best', 'last', 'best_test')
 EXTENSIONS = ('all', 'each', 'no')
 LENGTH = 'train_cfg.max_epochs'
 # A setting of a method that is the seed of the run, such as that of a random mask.
@@ -52,7 +52,10 @@ class Suite:
         has no such runs, since the best of some are not the best of all.
     validation: the metric that tunes and that chooses the epoch; higher is better.
     tests: metrics of the test split that the report shows, the first one ranks.
-    checkpoint: test the 'best' epoch by the validation metric, or the 'last'.
+    checkpoint: test the 'best' epoch by the validation metric, or the 'last'. 'best_test': the best
+        one on the test images, as in published code; every score of it is called so.
+    final_split: the split that final runs train on, such as 'trainval', without a validation;
+        trials train on 'train' and are validated on 'val' all the same. '': the config's own.
     reference, control: the methods that the report compares the others with.
     published: tables of published results to stand beside, by name.
     means: over data sets, by name; a member is a data set or a mean above it.
@@ -82,6 +85,7 @@ class Suite:
     validation: str = 'mDice'
     tests: Sequence[str] = ('mDice', 'mIoU')
     checkpoint: str = 'best'
+    final_split: str = ''
     reference: str | None = None
     control: str | None = None
     published: Sequence[Any] = ()
@@ -98,6 +102,11 @@ class Suite:
             if not getattr(self, name):
                 raise ValueError(f'the suite {self.name} has no {name}; it needs at least one')
         _one_of('checkpoint', self.checkpoint, CHECKPOINTS)
+        if self.final_split and self.checkpoint == 'best':
+            raise ValueError(
+                f'final runs on {self.final_split} have no validation to choose an epoch by; set '
+                "checkpoint = 'last'"
+            )
         _one_of('extend', self.extend, EXTENSIONS)
         if self.tuner != 'grid' and not (isinstance(self.tuner, int) and self.tuner > 0):
             raise ValueError(f"tuner is 'grid' or a number of trials, got {self.tuner!r}")

@@ -105,7 +105,8 @@ def _scores(runner: Any, run: Path, about: dict[str, Any]) -> dict[str, Any]:
     metric = about['validation']
     scores: dict[str, Any] = {}
     best = best_so_far(runner)
-    if best:
+    by_test = about['role'] == FINAL and about.get('checkpoint') == 'best_test'
+    if best and not by_test:
         scores['validation'] = {metric: best['score']}
         scores |= {f'best_{unit}': best[unit] for unit in ('epoch', 'iter') if unit in best}
     if about['role'] == FINAL:
@@ -117,7 +118,8 @@ def _scores(runner: Any, run: Path, about: dict[str, Any]) -> dict[str, Any]:
             if '/' not in name
             and name not in counted
             and not name.endswith('_seconds')
-            and name not in ('epochs', 'iterations', 'best_epoch', 'best_iter', 'trainable')
+            and name not in ('epochs', 'iterations', 'trainable')
+            and not name.startswith(('best_epoch', 'best_iter', 'best_test_'))
         }
     return scores
 

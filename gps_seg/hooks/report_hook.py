@@ -18,6 +18,7 @@ from gps_seg.hooks.delta_checkpoint_hook import DELTA, best_so_far, tuning_of
 from gps_seg.runner.evaluate import evaluate
 from gps_seg.runner.loops import UNITS, planned, unit_of
 from gps_seg.runner.pictures import AFTER, BEFORE, Classes, MaskRecorder
+from gps_seg.runner.protocol import TEST, choice_of_epoch
 from gps_seg.selection import random_state, set_random_state
 
 ZERO_SHOT = 'zero_shot.json'
@@ -34,7 +35,9 @@ class ReportHook(Hook):
     num_pictures: images of the overlay sheet (image, truth, before, after): the worst, the median
         and the best by their Dice after training; 0 for none.
 
-    Writes `metrics.json` (flat: name -> number, percents) and `overlays/sheet.png`.
+    Writes `metrics.json` (flat: name -> number, percents) and `overlays/sheet.png`. Where the
+    validation images are test images, as in much published code, the log says so beside the scores,
+    and metrics.json has `best_test_epoch`.
     """
 
     priority = 'LOW'
@@ -88,7 +91,7 @@ class ReportHook(Hook):
             before = json.loads((folder / ZERO_SHOT).read_text())
             metrics |= {f'zero_shot/{name}': value for name, value in before.items()}
         _write_json(runner, METRICS, metrics)
-        runner.logger.info(f'{self._split(runner)} split, best epoch: {_listed(final)}')
+        runner.logger.info(f'{self._split(runner)} split, {_named(runner)}: {_listed(final)}')
         sheet = pictures.draw(self.num_pictures) if pictures else None
         if sheet:
             runner.logger.info(f'Pictures: {sheet}')
@@ -112,6 +115,8 @@ class ReportHook(Hook):
         best, unit = best_so_far(runner), unit_of(runner)
         if best:
             counts |= {f'best_{unit}': best[unit], 'val/best': best['score']}
+        if choice_of_epoch(runner, was_validated=bool(best)) == TEST:
+            counts[f'best_test_{unit}'] = best[unit]
         return counts
 
     def _split(self, runner: Runner) -> str:
@@ -139,6 +144,13 @@ class ReportHook(Hook):
         )
         prefix = '' if self._split(runner) == 'test' else 'val/'
         return {f'{prefix}{key}': float(value) for key, value in metrics.items()}
+
+
+def _named(runner: Runner) -> str:
+    """Which epoch, or iteration, is scored, and by what it was chosen."""
+    chosen = choice_of_epoch(runner, was_validated=bool(best_so_far(runner)))
+    order, _, where = chosen.partition(' ')
+    return f'{order} {unit_of(runner)}{f" {where}" if chosen == TEST else ""}'
 
 
 def _listed(metrics: dict[str, float]) -> str:

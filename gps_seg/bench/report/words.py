@@ -28,10 +28,10 @@ _ENDS = {'tie': 'a tie', 'difference': 'a difference', 'unsettled': 'not settled
 
 def headline(group: Group) -> list[str]:
     """Who wins, by how much, and at what cost: two or three sentences."""
-    best, metric = group.best, group.suite.metric
+    best = group.best
     if best is None or best.test is None:
         return ['No winner yet: no method has all its seeds.']
-    told = f'{_begin(best.label)} scores highest: {spread(best.test)} % {metric}{_labelled(group)}'
+    told = f'{_begin(best.label)} scores highest: {spread(best.test)} % {_tested(group)}'
     sentences = [f'{told} ({_seeds(best)}{_of_all(best)}).']
     tied = group.tied_with_best
     # Seeds that differ by more than any method does from another make no method a winner.
@@ -51,9 +51,9 @@ def headline(group: Group) -> list[str]:
     return [*sentences, *_next(group, best, tied)]
 
 
-def _labelled(group: Group) -> str:
-    tested = group.suite.tested
-    return '' if tested == TEST else f' [{tested}]'
+def _tested(group: Group) -> str:
+    suite = group.suite
+    return suite.metric if suite.tested == TEST else f'{suite.tested} {suite.metric}'
 
 
 def chosen_epoch(suite: SuiteResults) -> str:

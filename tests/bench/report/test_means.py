@@ -112,7 +112,7 @@ def test_scores_of_the_best_test_epoch_say_so_wherever_they_stand(tmp_path: Path
     text = whole_text(section)
     assert 'best test epoch top1' in section.main[0].header
     assert 'best test epoch top1 %' in section.short[0].header
-    assert text.count('[best test epoch]') == len(DATA)
+    assert text.count('% best test epoch top1 (mean') == len(DATA)
     assert 'the test images chose the epoch' in section.published[0].protocol
     assert 'the test images chose nothing' not in text
 
