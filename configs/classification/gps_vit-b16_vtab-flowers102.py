@@ -1,0 +1,7 @@
+# GPS for ViT-B/16 on Flowers102 of VTAB-1k. Settings of the authors' script.
+_base_ = '../_base_/published/vtab.py'
+model = dict(num_classes=102)
+train_dataloader = test_dataloader = dict(
+    batch_size=16, dataset=dict(spec='vtab-1k/oxford_flowers102')
+)
+optim_wrapper = dict(optimizer=dict(lr=2e-3))

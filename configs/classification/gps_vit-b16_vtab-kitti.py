@@ -1,0 +1,5 @@
+# GPS for ViT-B/16 on KITTI/distance of VTAB-1k. Settings of the authors' script.
+_base_ = '../_base_/published/vtab.py'
+model = dict(num_classes=4)
+train_dataloader = test_dataloader = dict(batch_size=16, dataset=dict(spec='vtab-1k/kitti'))
+optim_wrapper = dict(optimizer=dict(lr=1e-3))

@@ -1,0 +1,5 @@
+# GPS for ViT-B/16 on Retinopathy of VTAB-1k. Settings of the authors' script.
+_base_ = '../_base_/published/vtab.py'
+model = dict(num_classes=5, drop_path=0.2)
+train_dataloader = test_dataloader = dict(dataset=dict(spec='vtab-1k/diabetic_retinopathy'))
+optim_wrapper = dict(optimizer=dict(lr=2e-3))

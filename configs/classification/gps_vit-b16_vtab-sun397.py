@@ -1,0 +1,5 @@
+# GPS for ViT-B/16 on Sun397 of VTAB-1k. Settings of the authors' script.
+_base_ = '../_base_/published/vtab.py'
+model = dict(num_classes=397)
+train_dataloader = test_dataloader = dict(batch_size=16, dataset=dict(spec='vtab-1k/sun397'))
+optim_wrapper = dict(optimizer=dict(lr=2.5e-3))
