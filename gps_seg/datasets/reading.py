@@ -84,7 +84,8 @@ class LoadImage(BaseTransform):
 
     Sets `img_shape` and `ori_shape` = (H, W). What the decoder warns of is said once for each file
     (damaged bytes of a JPEG, odd tags of a TIFF). page: of files of several pages, also that of the
-    sample (`results['page']`). strict: a decoder's warning is an error.
+    sample (`results['page']`). strict: a decoder's warning is an error. An image that the data set
+    holds itself (`stored_image`, such as one of a CIFAR pickle) is taken from there.
 
     Raises FileNotFoundError or ValueError, naming the file, where it is missing, cut off or not an
     image.
@@ -97,7 +98,10 @@ class LoadImage(BaseTransform):
         """Read the image of one sample."""
         path = results['img_path']
         page = results.get('page') if self.page is None else self.page
-        image, notes = read_image(path, page)
+        if 'stored_image' in results:
+            image, notes = results.pop('stored_image'), ()
+        else:
+            image, notes = read_image(path, page)
         if notes:
             report(path, notes, strict=self.strict)
         results['img'] = image
