@@ -110,21 +110,20 @@ def _judge(config: Config, cell: Cell) -> None:
     """What is scored on which images: a trial never sees the test split."""
     hooks, suite = config.default_hooks, cell.suite
     hooks.delta = dict(type='DeltaCheckpointHook', save_best=suite.validation)
-    if suite.final_split:
-        _train_on(config, 'train' if cell.role == TRIAL else suite.final_split)
-    if cell.role == FINAL and suite.checkpoint == 'best_test':
-        _validate_on_test(config)
-    elif cell.role == FINAL and suite.final_split:
-        config.val_dataloader = config.val_cfg = config.val_evaluator = None
-    elif suite.checkpoint == 'last':
+    if suite.checkpoint == 'last':
         config.train_cfg.val_interval = cell.epochs
     if cell.role == TRIAL:
+        if not config.get('val_dataloader'):
+            _validate_like_test(config)
+            config.val_dataloader.dataset.split = 'val'
         config.pop('test_dataloader', None)
         config.pop('test_cfg', None)
         config.pop('test_evaluator', None)
         hooks.pop('report', None)
         return
-    if suite.finals_train_on_others:
+    if suite.checkpoint == 'best_test':
+        _validate_like_test(config)
+    elif suite.finals_train_on_others:
         # A score on images that were trained on says nothing.
         for key in ('val_dataloader', 'val_cfg', 'val_evaluator'):
             config[key] = None
@@ -134,15 +133,7 @@ def _judge(config: Config, cell: Cell) -> None:
         config.test_evaluator.out = IMAGES
 
 
-def _train_on(config: Config, split: str) -> None:
-    """Train on a split. A config without a validation gets one, like its test, on 'val'."""
-    config.train_dataloader.dataset.split = split
-    if not config.get('val_dataloader'):
-        _validate_on_test(config)
-        config.val_dataloader.dataset.split = 'val'
-
-
-def _validate_on_test(config: Config) -> None:
+def _validate_like_test(config: Config) -> None:
     config.val_dataloader = copy.deepcopy(config.test_dataloader)
     config.val_evaluator = copy.deepcopy(config.test_evaluator)
     config.val_cfg = dict(type='ValLoop')

@@ -39,7 +39,8 @@ class Suite:
         each the settings of `test_dataloader` that differ.
     models: by name, `config`, a file or a shipped config, and `options`.
     methods: by name, `label`, `method` as in FineTuneHook and `options`.
-    settings: dotted settings of every cell.
+    settings: dotted settings of every cell. Trials of a config without a validation get one: its
+        test settings on the split 'val'.
     final: dotted settings of the final runs alone, such as a longer schedule, or
         `train_dataloader.dataset.split='trainval'` to train on the validation images too, once they
         have chosen. Final runs with other training images are not validated, and the last epoch is
@@ -58,8 +59,6 @@ class Suite:
     tests: metrics of the test split that the report shows, the first one ranks.
     checkpoint: test the 'best' epoch by the validation metric, or the 'last'. 'best_test': the best
         one on the test images, as in published code; every score of it is called so.
-    final_split: the split that final runs train on, such as 'trainval', without a validation;
-        trials train on 'train' and are validated on 'val' all the same. '': the config's own.
     reference, control: the methods that the report compares the others with.
     published: tables of published results to stand beside, by name.
     means: over data sets, by name; a member is a data set or a mean above it.
@@ -90,7 +89,6 @@ class Suite:
     validation: str = 'mDice'
     tests: Sequence[str] = ('mDice', 'mIoU')
     checkpoint: str = 'best'
-    final_split: str = ''
     reference: str | None = None
     control: str | None = None
     published: Sequence[Any] = ()
@@ -107,16 +105,11 @@ class Suite:
             if not getattr(self, name):
                 raise ValueError(f'the suite {self.name} has no {name}; it needs at least one')
         _one_of('checkpoint', self.checkpoint, CHECKPOINTS)
-        if self.final_split and self.checkpoint == 'best':
-            raise ValueError(
-                f'final runs on {self.final_split} have no validation to choose an epoch by; set '
-                "checkpoint = 'last'"
-            )
         _one_of('extend', self.extend, EXTENSIONS)
-        if self.finals_train_on_others and self.checkpoint != 'last':
+        if self.finals_train_on_others and self.checkpoint == 'best':
             raise ValueError(
                 f'the final runs of the suite {self.name} have training images of their own '
-                "(final: train_dataloader...), so no image is held out to choose an epoch by; set "
+                '(final: train_dataloader...), so no image is held out to choose an epoch by; set '
                 "checkpoint = 'last'"
             )
         if self.tuner != 'grid' and not (isinstance(self.tuner, int) and self.tuner > 0):

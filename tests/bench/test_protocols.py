@@ -12,6 +12,9 @@ from gps_seg.bench.running import prepare
 from gps_seg.bench.suite import Suite
 from gps_seg.bench.work import METRICS, run_cell
 
+TRAIN = {'train_dataloader.dataset.split': 'train'}
+TRAINVAL = {'train_dataloader.dataset.split': 'trainval'}
+
 
 def cells(suite: Suite) -> tuple[Cell, Cell]:
     column = suite.columns[0]
@@ -19,7 +22,7 @@ def cells(suite: Suite) -> tuple[Cell, Cell]:
 
 
 def test_finals_on_train_and_val_have_no_validation_and_trials_do(suite: Suite) -> None:
-    trial, final = cells(replace(suite, final_split='trainval', checkpoint='last'))
+    trial, final = cells(replace(suite, settings=TRAIN, final=TRAINVAL, checkpoint='last'))
     assert trial.config.train_dataloader.dataset.split == 'train'
     assert trial.config.val_dataloader.dataset.ann_file == 'val.txt'
     assert trial.config.get('test_dataloader') is None
@@ -32,7 +35,7 @@ def test_a_config_without_validation_gets_one_for_its_trials(suite: Suite) -> No
     (name,) = suite.models
     none = {'val_dataloader': None, 'val_cfg': None, 'val_evaluator': None}
     models = {name: {**suite.models[name], 'options': none}}
-    changed = replace(suite, models=models, final_split='trainval', checkpoint='last')
+    changed = replace(suite, models=models, settings=TRAIN, final=TRAINVAL, checkpoint='last')
     trial, final = cells(changed)
     assert trial.config.val_dataloader.dataset.split == 'val'
     assert (
@@ -44,8 +47,8 @@ def test_a_config_without_validation_gets_one_for_its_trials(suite: Suite) -> No
 
 
 def test_finals_without_validation_cannot_ask_for_the_best_epoch(suite: Suite) -> None:
-    with pytest.raises(ValueError, match=r"on trainval have no validation.*checkpoint = 'last'"):
-        replace(suite, final_split='trainval', checkpoint='best')
+    with pytest.raises(ValueError, match="set checkpoint = 'last'"):
+        replace(suite, final=TRAINVAL, checkpoint='best')
 
 
 def test_the_best_test_epoch_is_named_in_all_that_a_run_leaves(
