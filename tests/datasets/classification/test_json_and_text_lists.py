@@ -188,8 +188,8 @@ def test_every_size_that_differs_is_said_in_one_warning_once(
     said = warnings_of(build_all, caplog)
     assert said == [
         f'vtab-1k/dtd in {root} is not as published: 12 train images (published 800); 12 val '
-        'images (published 200); 24 trainval images (published 1,000); 12 test images (published 1,880); '
-        '3 classes (published 47)'
+        'images (published 200); 24 trainval images (published 1,000); 12 test images '
+        '(published 1,880); 3 classes (published 47)'
     ]
 
 
