@@ -1,8 +1,19 @@
-"""Data sets of images and masks; importing this registers them and their transforms."""
+"""Data sets of images with masks or labels; importing this registers them and their transforms."""
 
 from gps_seg.datasets.augment import Augment
 from gps_seg.datasets.border_class import AddBorderClass, BorderedMaskFolder, black_border
 from gps_seg.datasets.box_prompt import BoxPrompt
+from gps_seg.datasets.classification import (
+    IMAGE_CLASSES,
+    CenterCropTo,
+    ImageClassDataset,
+    ImageClasses,
+    ImageSample,
+    PackImage,
+    RandomResizedCrop,
+    ResizeShort,
+    SquashTo,
+)
 from gps_seg.datasets.mask_folder import MaskFolderDataset
 from gps_seg.datasets.mask_transforms import LoadMask
 from gps_seg.datasets.reading import LoadImage, read_image
@@ -13,20 +24,29 @@ from gps_seg.datasets.specs import MASK_FOLDERS, MaskFolder
 from gps_seg.datasets.stored_views import FlipAndTurn, StoredViews
 
 __all__ = [
+    'IMAGE_CLASSES',
     'MASK_FOLDERS',
     'AddBorderClass',
     'Augment',
     'BorderedMaskFolder',
     'BoxPrompt',
+    'CenterCropTo',
     'DrawSampler',
     'EpochSampler',
     'FlipAndTurn',
+    'ImageClassDataset',
+    'ImageClasses',
+    'ImageSample',
     'LoadImage',
     'LoadMask',
     'MaskFolder',
     'MaskFolderDataset',
+    'PackImage',
+    'RandomResizedCrop',
+    'ResizeShort',
     'SeededDataset',
     'SquashResize',
+    'SquashTo',
     'StoredViews',
     'black_border',
     'read_image',

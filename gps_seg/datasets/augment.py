@@ -44,7 +44,7 @@ def build_transform(config: Mapping[str, Any]) -> Any:
 
 @TRANSFORMS.register_module()
 class Augment(BaseTransform):
-    """Apply albumentations transforms to image and mask together.
+    """Apply albumentations transforms to an image, and to its mask if there is one.
 
     transforms: a list of `dict(type='HorizontalFlip', p=0.5)`, any names and arguments of
     albumentations. Colours are RGB to them, whatever the pipeline holds. Each transform has its own
@@ -61,10 +61,12 @@ class Augment(BaseTransform):
         for transform in self.transforms.transforms:
             generator = next_generator(results)
             transform.set_random_state(generator, random.Random(int(generator.integers(2**63))))
-        augmented = self.transforms(
-            image=cv2.cvtColor(results['img'], cv2.COLOR_BGR2RGB), mask=results['gt_seg_map']
-        )
+        given = {'image': cv2.cvtColor(results['img'], cv2.COLOR_BGR2RGB)}
+        if 'gt_seg_map' in results:
+            given['mask'] = results['gt_seg_map']
+        augmented = self.transforms(**given)
         results['img'] = cv2.cvtColor(augmented['image'], cv2.COLOR_RGB2BGR)
-        results['gt_seg_map'] = augmented['mask']
+        if 'gt_seg_map' in results:
+            results['gt_seg_map'] = augmented['mask']
         results['img_shape'] = results['img'].shape[:2]
         return results

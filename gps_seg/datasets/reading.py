@@ -56,7 +56,13 @@ def read_image(path: str | Path, page: int | None = None) -> tuple[np.ndarray, t
 
     Raises FileNotFoundError, or ValueError that names the file and the next step.
     """
-    content = read_file(path)
+    return decode_image(read_file(path), path, page)
+
+
+def decode_image(
+    content: bytes, path: str | Path, page: int | None = None
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """`read_image` for bytes that are already here. path: what an error calls them."""
     kind = kind_of(content, path)
     if kind == 'png' or (kind == 'jpeg' and jpeg_channels(content) != 4):
         colours, notes = decode_colours(content, path)
@@ -84,7 +90,8 @@ class LoadImage(BaseTransform):
 
     Sets `img_shape` and `ori_shape` = (H, W). What the decoder warns of is said once for each file
     (damaged bytes of a JPEG, odd tags of a TIFF). page: of files of several pages, also that of the
-    sample (`results['page']`). strict: a decoder's warning is an error.
+    sample (`results['page']`). strict: a decoder's warning is an error. An image that the data set
+    holds itself (`stored_image`, such as one of a CIFAR pickle) is taken from there.
 
     Raises FileNotFoundError or ValueError, naming the file, where it is missing, cut off or not an
     image.
@@ -97,7 +104,10 @@ class LoadImage(BaseTransform):
         """Read the image of one sample."""
         path = results['img_path']
         page = results.get('page') if self.page is None else self.page
-        image, notes = read_image(path, page)
+        if 'stored_image' in results:
+            image, notes = results.pop('stored_image'), ()
+        else:
+            image, notes = read_image(path, page)
         if notes:
             report(path, notes, strict=self.strict)
         results['img'] = image
