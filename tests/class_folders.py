@@ -5,6 +5,7 @@ with a few classes and tiny pictures, so that a config of it builds and trains.
 """
 
 import json
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +13,9 @@ import cv2
 import numpy as np
 
 from gps_seg.datasets.classification import IMAGE_CLASSES, ImageClasses
+from gps_seg.datasets.classification.cifar import CIFAR
+from gps_seg.datasets.classification.corruptions import CORRUPTIONS
+from gps_seg.datasets.classification.wordnet import imagenet_classes
 
 PARTS = ('train', 'val', 'test')
 
@@ -38,7 +42,7 @@ def make_layout(
     root: the data root (what GPS_SEG_DATA names).
     classes: number of classes, at most those of the spec.
     per_class: images of each class in each split.
-    size: height and width of the images, in pixels.
+    size: height and width of the images, in pixels, where the published ones have no fixed size.
     """
     spec = IMAGE_CLASSES[spec_name]
     folder = root / spec.root
@@ -78,8 +82,62 @@ def make_text_lists(
         (folder / f'{part}.txt').write_text('\n'.join(listed) + '\n')
 
 
+def make_class_folders(
+    folder: Path, spec: ImageClasses, classes: int, per_class: int, size: int
+) -> None:
+    """ImageNet and its kin: one folder for each class in the folder of each split."""
+    names = folder_names(spec, classes)
+    folders = dict.fromkeys((spec.folders or {part: part for part in PARTS}).values())
+    for index, part in enumerate(folders):
+        fill_class_folders(folder / part, names, per_class, size, index)
+
+
+def folder_names(spec: ImageClasses, classes: int) -> list[str]:
+    """WordNet ids for ImageNet, other names otherwise."""
+    if spec.class_list == 'imagenet':
+        return list(imagenet_classes())[:classes]
+    return [f'class_{label:03d}' for label in range(classes)]
+
+
+def fill_class_folders(
+    folder: Path, names: list[str], per_class: int, size: int, seed: int = 0
+) -> None:
+    """Pictures in a folder for each name."""
+    for label, name in enumerate(names):
+        for number in range(per_class):
+            file = folder / name / f'{name}_{number}.jpg'
+            write_image(file, draw_image(label, number, size, seed))
+
+
+def make_corruptions(
+    folder: Path, spec: ImageClasses, classes: int, per_class: int, size: int
+) -> None:
+    """ImageNet-C: its 15 corruptions, each at 5 severities."""
+    names = folder_names(spec, classes)
+    for index, corruption in enumerate(CORRUPTIONS):
+        for severity in range(1, 6):
+            place = folder / corruption / str(severity)
+            fill_class_folders(place, names, per_class, size, 5 * index + severity)
+
+
+def make_cifar(folder: Path, spec: ImageClasses, classes: int, per_class: int, size: int) -> None:
+    """CIFAR as its authors' python pickles, of 32 x 32 pixels whatever `size` says."""
+    batches = CIFAR[spec.num_classes or 100]
+    names = [f'class_{label:03d}' for label in range(classes)]
+    for index, file in enumerate((*batches.train, *batches.test)):
+        labels = [label for _ in range(per_class) for label in range(classes)]
+        images = [draw_image(label, n, 32, index) for n, label in enumerate(labels)]
+        planes = np.stack(images)[..., ::-1].transpose(0, 3, 1, 2).reshape(len(images), -1)
+        table = {'data': np.ascontiguousarray(planes), batches.labels: labels}
+        (folder / file).write_bytes(pickle.dumps(table, protocol=2))
+    (folder / batches.meta).write_bytes(pickle.dumps({batches.names: names}, protocol=2))
+
+
 Maker = Callable[[Path, ImageClasses, int, int, int], None]
 MAKERS: dict[str, Maker] = {
     'json_lists': make_json_lists,
     'text_lists': make_text_lists,
+    'class_folders': make_class_folders,
+    'corruptions': make_corruptions,
+    'cifar': make_cifar,
 }

@@ -3,7 +3,7 @@ _base_ = [
     '../_base_/models/vit_tiny.py',
     '../_base_/datasets/vtab.py',
     '../_base_/schedules/adam_cosine.py',
-    '../_base_/methods/gps_views.py',
+    '../_base_/methods/gps_classifier.py',
 ]
 model = dict(num_classes=100)
 train_dataloader = dict(num_workers=1)

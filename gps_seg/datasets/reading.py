@@ -56,7 +56,13 @@ def read_image(path: str | Path, page: int | None = None) -> tuple[np.ndarray, t
 
     Raises FileNotFoundError, or ValueError that names the file and the next step.
     """
-    content = read_file(path)
+    return decode_image(read_file(path), path, page)
+
+
+def decode_image(
+    content: bytes, path: str | Path, page: int | None = None
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """`read_image` for bytes that are already here. path: what an error calls them."""
     kind = kind_of(content, path)
     if kind == 'png' or (kind == 'jpeg' and jpeg_channels(content) != 4):
         colours, notes = decode_colours(content, path)

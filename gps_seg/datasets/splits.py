@@ -76,10 +76,7 @@ def split_stems(
 
     Raises ValueError where there are too few images or groups.
     """
-    pattern = compile_group(group)
-    groups: dict[str, list[str]] = {}
-    for stem in sorted(stems):
-        groups.setdefault(group_of(stem, pattern), []).append(stem)
+    groups = _grouped(stems, group)
     total = sum(map(len, groups.values()))
     if total < MIN_PAIRS:
         raise ValueError(
@@ -92,6 +89,24 @@ def split_stems(
             f'{len(shares)} are needed, one for each of {", ".join(shares)}'
         )
     return _assigned(groups, total, seed, shares)
+
+
+def divide(
+    names: Iterable[str], *, seed: int, shares: Mapping[str, float], group: str | None = None
+) -> dict[str, list[str]]:
+    """`split_stems` for any number of names: where they are fewer than the parts, the parts of the
+    largest shares get one each.
+    """
+    groups = _grouped(names, group)
+    return _assigned(groups, sum(map(len, groups.values())), seed, shares)
+
+
+def _grouped(names: Iterable[str], group: str | None) -> dict[str, list[str]]:
+    pattern = compile_group(group)
+    groups: dict[str, list[str]] = {}
+    for name in sorted(names):
+        groups.setdefault(group_of(name, pattern), []).append(name)
+    return groups
 
 
 def _assigned(

@@ -88,8 +88,10 @@ class ImageClassDataset(BaseDataset):
         same seed are among them.
     image_size: handed to the transforms of the pipeline that have no size of their own.
 
-    metainfo: classes, dataset_type = 'image_classes', and what the layout adds. Raises ValueError
-    or FileNotFoundError that names the file and the next step.
+    metainfo: classes; dataset_type = 'image_classes'; evaluated_classes, the labels to which scores
+    are restricted, where the images are of some of the classes (ImageNet-A, -R).
+
+    Raises ValueError or FileNotFoundError that names the file and the next step.
     """
 
     takes_draws = True  # see SeededDataset
@@ -130,13 +132,14 @@ class ImageClassDataset(BaseDataset):
         """What is known of all images: the names of the classes in the order of the labels."""
         if not self._fully_initialized:
             self.full_init()
-        return {'classes': self.classes, 'dataset_type': 'image_classes'}
+        known: dict[str, Any] = {'classes': self.classes, 'dataset_type': 'image_classes'}
+        return known | ({'evaluated_classes': self.evaluated} if self.evaluated else {})
 
     def load_data_list(self) -> list[dict[str, Any]]:
         """Each entry is what the pipeline starts from, less its draw."""
         listed = self._read()
         # The paths are not kept here too: MMEngine shares one copy of the entries with all workers.
-        self.classes, self.pixels = listed.classes, listed.pixels
+        self.classes, self.pixels, self.evaluated = listed.classes, listed.pixels, listed.evaluated
         common = dict(image_size=self.image_size) if self.image_size else {}
         entries: list[dict[str, Any]] = [
             dict(img_path=image, gt_label=label, **common)

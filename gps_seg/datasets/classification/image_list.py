@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ class ImageList:
         of classes is longer.
     pixels: from the place in `images` to (H, W, 3) uint8, blue first, for images that are no files.
     extra: more of what each sample is, such as its corruption.
+    evaluated: of a subset of known classes, the labels that scores are restricted to.
     notes: what is odd about the files, in words.
     """
 
@@ -34,25 +35,23 @@ class ImageList:
     present: int
     pixels: Callable[[int], np.ndarray] | None = None
     extra: tuple[Mapping[str, Any], ...] = ()
+    evaluated: tuple[int, ...] = ()
     notes: tuple[str, ...] = field(default=())
 
     def take(self, places: Sequence[int]) -> 'ImageList':
         """The list with some of its images, in this order."""
         pixels = self.pixels
-        return ImageList(
-            tuple(self.images[i] for i in places),
-            tuple(self.labels[i] for i in places),
-            self.classes,
-            self.sizes,
-            self.present,
-            None if pixels is None else _taken(pixels, tuple(places)),
-            tuple(self.extra[i] for i in places) if self.extra else (),
-            self.notes,
+        return replace(
+            self,
+            images=tuple(self.images[i] for i in places),
+            labels=tuple(self.labels[i] for i in places),
+            pixels=None if pixels is None else _Taken(pixels, tuple(places)),
+            extra=tuple(self.extra[i] for i in places) if self.extra else (),
         )
 
 
 @dataclass(frozen=True)
-class _taken:
+class _Taken:
     """The pixels of some places of a list; a class, since workers have to pickle it."""
 
     pixels: Callable[[int], np.ndarray]

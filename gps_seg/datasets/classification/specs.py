@@ -23,6 +23,10 @@ class ImageClasses:
         `root`, and without these a division by `seed`, in which images stay together for which
         `group` gives one text.
     held_out: share of the training images that make `val`, where none is published.
+    folders: of class folders, the folder of each split where it is not train, val or test.
+    class_list: 'imagenet' where class folders have the WordNet ids of the 1000 classes.
+    corruption, severity: of ImageNet-C, one of each; all where they are not set.
+    image_column, label_column: of a Hugging Face data set, where there are several of a kind.
     download: what `gps-seg download` calls it.
     """
 
@@ -39,6 +43,12 @@ class ImageClasses:
     group: str | None = None
     seed: int = 0
     held_out: float = 0.1
+    folders: Mapping[str, str] | None = None
+    class_list: str | None = None
+    corruption: str | None = None
+    severity: int | None = None
+    image_column: str | None = None
+    label_column: str | None = None
     download: str | None = None
 
 
@@ -116,6 +126,7 @@ IMAGE_CLASSES: dict[str, ImageClasses] = {
     ),
     'fgvc/flowers': fgvc(
         'OxfordFlower',
+        'oxfordflower',
         'OxfordFlowers',
         'OxfordFlower90',
         'OxfordFlowers102',
@@ -131,6 +142,7 @@ IMAGE_CLASSES: dict[str, ImageClasses] = {
     ),
     'fgvc/dogs': fgvc(
         'StanfordDogs',
+        'stanforddogs',
         'stanford_dogs',
         'Stanford-dogs',
         'stanford-dogs',
@@ -143,6 +155,7 @@ IMAGE_CLASSES: dict[str, ImageClasses] = {
     ),
     'fgvc/cars': fgvc(
         'StanfordCars',
+        'stanfordcars',
         'stanford_cars',
         'Stanford-cars',
         'stanford-cars',
@@ -201,5 +214,64 @@ IMAGE_CLASSES: dict[str, ImageClasses] = {
     ),
     'vtab-1k/smallnorb_ele': vtab(
         'smallnorb_ele', 'smallnorb_elevation', num_classes=9, test=12150, lossless=True, side=96
+    ),
+    # No test labels of ImageNet are public: published scores are on its validation images, which
+    # therefore are `test` here, and `val` is held out of the training images, as that of CIFAR.
+    'cifar10': ImageClasses(
+        root='cifar-10-batches-py',
+        aliases=('cifar10', 'CIFAR10', 'cifar-10', 'CIFAR-10'),
+        layout='cifar',
+        num_classes=10,
+        sizes=dict(trainval=50000, test=10000),
+        lossless=True,
+        side=32,
+        download='cifar10',
+    ),
+    'cifar100': ImageClasses(
+        root='cifar-100-python',
+        aliases=('cifar100', 'CIFAR100', 'cifar-100', 'CIFAR-100'),
+        layout='cifar',
+        num_classes=100,
+        sizes=dict(trainval=50000, test=10000),
+        lossless=True,
+        side=32,
+        download='cifar100',
+    ),
+    'imagenet': ImageClasses(
+        root='imagenet',
+        aliases=('ImageNet', 'imagenet-1k', 'ILSVRC2012', 'imagenet/images'),
+        folders=dict(trainval='train', test='val'),
+        class_list='imagenet',
+        num_classes=1000,
+        sizes=dict(trainval=1281167, test=50000),
+        held_out=0.01,
+        download='imagenet',
+    ),
+    'imagenet-a': ImageClasses(
+        root='imagenet-a',
+        aliases=('ImageNet-A', 'imagenet_a', 'imagenet-adversarial/imagenet-a'),
+        folders=dict(test='.'),
+        class_list='imagenet',
+        num_classes=200,
+        sizes=dict(test=7500),
+        download='imagenet-a',
+    ),
+    'imagenet-r': ImageClasses(
+        root='imagenet-r',
+        aliases=('ImageNet-R', 'imagenet_r', 'imagenet-rendition/imagenet-r'),
+        folders=dict(test='.'),
+        class_list='imagenet',
+        num_classes=200,
+        sizes=dict(test=30000),
+        download='imagenet-r',
+    ),
+    'imagenet-c': ImageClasses(
+        root='imagenet-c',
+        aliases=('ImageNet-C', 'imagenet_c'),
+        layout='corruptions',
+        class_list='imagenet',
+        num_classes=1000,
+        sizes=dict(test=75 * 50000),
+        download='imagenet-c',
     ),
 }

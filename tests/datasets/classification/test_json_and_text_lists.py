@@ -1,7 +1,6 @@
 """FGVC and VTAB-1k read as their lists say, against a reading of the lists by hand."""
 
 import json
-import logging
 import os
 import pickle
 from collections import Counter
@@ -11,7 +10,6 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from mmengine.logging import MMLogger
 
 from gps_seg.datasets import EpochSampler, ImageClassDataset, SeededDataset
 from tests.class_folders import draw_image, make_layout, write_image
@@ -19,34 +17,9 @@ from tests.class_folders import draw_image, make_layout, write_image
 LOAD = [dict(type='LoadImage'), dict(type='SquashTo', size=24), dict(type='PackImage')]
 
 
-@pytest.fixture(autouse=True)
-def data_root(tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: Any) -> Path:
-    """Make the test's own folder the data root, but for tests on real data."""
-    if request.node.get_closest_marker('real_data') is None:
-        monkeypatch.setenv('GPS_SEG_DATA', str(tmp_path))
-    return tmp_path
-
-
-def warnings_of(build: Any, caplog: pytest.LogCaptureFixture) -> list[str]:
-    """What building a data set warns of."""
-    logger = MMLogger.get_current_instance()
-    logger.addHandler(caplog.handler)
-    caplog.clear()
-    try:
-        build()
-    finally:
-        logger.removeHandler(caplog.handler)
-    return [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
-
-
-def pairs(dataset: ImageClassDataset) -> list[tuple[str, int]]:
-    infos = [dataset.get_data_info(i) for i in range(len(dataset))]
-    return [(info['img_path'], info['gt_label']) for info in infos]
-
-
 @pytest.mark.parametrize('split', ['train', 'val', 'trainval', 'test'])
 def test_json_lists_give_the_images_in_order_with_ids_numbered_over_all_files(
-    data_root: Path, split: str
+    pairs: Any, data_root: Path, split: str
 ) -> None:
     root = make_layout(data_root, 'fgvc/cub')
     lists = {part: json.loads((root / f'{part}.json').read_text()) for part in ('train', 'val')}
@@ -62,7 +35,9 @@ def test_json_lists_give_the_images_in_order_with_ids_numbered_over_all_files(
     assert dataset.metainfo['classes'] == ('001.class_0', '002.class_1', '003.class_2')
 
 
-def test_a_class_keeps_its_label_in_a_split_that_lacks_other_classes(data_root: Path) -> None:
+def test_a_class_keeps_its_label_in_a_split_that_lacks_other_classes(
+    pairs: Any, data_root: Path
+) -> None:
     """The loader of Visual Prompt Tuning numbers each file for itself, which this one must not."""
     root = make_layout(data_root, 'fgvc/cars')
     val = json.loads((root / 'val.json').read_text())
@@ -72,7 +47,7 @@ def test_a_class_keeps_its_label_in_a_split_that_lacks_other_classes(data_root: 
 
 
 def test_ids_written_as_text_and_with_gaps_become_labels_in_numeric_order(
-    data_root: Path, caplog: pytest.LogCaptureFixture
+    pairs: Any, data_root: Path, warnings_of: Any
 ) -> None:
     root = data_root / 'fgvc' / 'nabirds'
     for number in (2, 10, 817):
@@ -81,7 +56,7 @@ def test_ids_written_as_text_and_with_gaps_become_labels_in_numeric_order(
     for part in ('train', 'val', 'test'):
         (root / f'{part}.json').write_text(json.dumps(listed))
     built: list[ImageClassDataset] = []
-    said = warnings_of(lambda: built.append(ImageClassDataset(spec='fgvc/nabirds')), caplog)
+    said = warnings_of(lambda: built.append(ImageClassDataset(spec='fgvc/nabirds')))
     assert [label for _, label in pairs(built[0])] == [2, 1, 0]
     assert built[0].metainfo['classes'] == ('0002', '0010', '0817')
     assert len(said) == 1
@@ -89,7 +64,7 @@ def test_ids_written_as_text_and_with_gaps_become_labels_in_numeric_order(
 
 
 @pytest.mark.parametrize('split', ['train', 'val', 'trainval', 'test'])
-def test_text_lists_give_the_lines_of_the_list(data_root: Path, split: str) -> None:
+def test_text_lists_give_the_lines_of_the_list(pairs: Any, data_root: Path, split: str) -> None:
     root = make_layout(data_root, 'vtab-1k/dtd')
     file = dict(train='train800', val='val200', trainval='train800val200', test='test')[split]
     lines = [line.split() for line in (root / f'{file}.txt').read_text().splitlines()]
@@ -177,7 +152,7 @@ def test_a_lazy_data_set_reads_nothing_before_it_is_asked(data_root: Path) -> No
 
 
 def test_every_size_that_differs_is_said_in_one_warning_once(
-    data_root: Path, caplog: pytest.LogCaptureFixture
+    data_root: Path, warnings_of: Any
 ) -> None:
     root = make_layout(data_root, 'vtab-1k/dtd')
 
@@ -185,17 +160,15 @@ def test_every_size_that_differs_is_said_in_one_warning_once(
         for split in ('train', 'val', 'test', 'train'):
             ImageClassDataset(spec='vtab-1k/dtd', split=split)
 
-    said = warnings_of(build_all, caplog)
+    said = warnings_of(build_all)
     assert said == [
         f'vtab-1k/dtd in {root} is not as published: 12 train images (published 800); 12 val '
-        'images (published 200); 24 trainval images (published 1,000); 12 test images (published 1,880); '
-        '3 classes (published 47)'
+        'images (published 200); 24 trainval images (published 1,000); 12 test images '
+        '(published 1,880); 3 classes (published 47)'
     ]
 
 
-def test_a_data_set_as_published_warns_of_nothing(
-    data_root: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_data_set_as_published_warns_of_nothing(data_root: Path, warnings_of: Any) -> None:
     root = data_root / 'vtab-1k' / 'kitti'
     lines = {}
     for part, count in (('train800', 800), ('val200', 200), ('test', 711)):
@@ -207,30 +180,28 @@ def test_a_data_set_as_published_warns_of_nothing(
     lines['train800val200'] = lines['train800'] + lines['val200']
     for part, listed in lines.items():
         (root / f'{part}.txt').write_text('\n'.join(listed))
-    assert warnings_of(lambda: ImageClassDataset(spec='vtab-1k/kitti'), caplog) == []
+    assert warnings_of(lambda: ImageClassDataset(spec='vtab-1k/kitti')) == []
 
 
-def test_lossy_copies_of_cifar_are_warned_about(
-    data_root: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_lossy_copies_of_cifar_are_warned_about(data_root: Path, warnings_of: Any) -> None:
     root = make_layout(data_root, 'vtab-1k/cifar')
     for file in sorted((root / 'images').rglob('*.png')):
         cv2.imwrite(str(file.with_suffix('.jpg')), cv2.resize(cv2.imread(str(file)), (224, 224)))
         file.with_suffix('.jpg').rename(file)  # a JPEG under the name of a PNG is one all the same
-    (said,) = warnings_of(lambda: ImageClassDataset(spec='vtab-1k/cifar', split='test'), caplog)
+    (said,) = warnings_of(lambda: ImageClassDataset(spec='vtab-1k/cifar', split='test'))
     assert '12 of 12 files looked at' in said
     assert 'lossy (JPEG) while the source is not, which costs about ten points' in said
     assert 'stored at 224 x 224 pixels, the source has 32 x 32' in said
 
 
 def test_tested_classes_without_training_images_are_named(
-    data_root: Path, caplog: pytest.LogCaptureFixture
+    data_root: Path, warnings_of: Any
 ) -> None:
     root = make_layout(data_root, 'vtab-1k/dtd')
     for part in ('train800', 'train800val200'):
         lines = (root / f'{part}.txt').read_text().splitlines()
         (root / f'{part}.txt').write_text('\n'.join(line for line in lines if line[-1] != '2'))
-    (said,) = warnings_of(lambda: ImageClassDataset(spec='vtab-1k/dtd'), caplog)
+    (said,) = warnings_of(lambda: ImageClassDataset(spec='vtab-1k/dtd'))
     assert '1 classes are tested but have no training image: 2' in said
 
 
@@ -319,7 +290,7 @@ def test_mistaken_settings_are_named(settings: dict[str, Any], words: str) -> No
 
 
 @pytest.mark.real_data('fgvc/OxfordFlower90')
-def test_the_flowers_at_hand_are_90_classes_of_the_102(caplog: pytest.LogCaptureFixture) -> None:
+def test_the_flowers_at_hand_are_90_classes_of_the_102(pairs: Any) -> None:
     root = Path(os.environ['GPS_SEG_DATA']) / 'fgvc' / 'OxfordFlower90'
     lists = {p: json.loads((root / f'{p}.json').read_text()) for p in ('train', 'val', 'test')}
     ids = sorted({number for listed in lists.values() for number in listed.values()})

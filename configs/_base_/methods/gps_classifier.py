@@ -1,7 +1,9 @@
 # GPS for classifiers, as published: the contrastive loss sees views that are stronger than the
-# training's, and the last batch is left out where it is not full.
+# training's, and the last batch is left out where it is not full. Before training, the fresh head
+# would be scored for nothing.
 _base_ = './gps.py'
 default_hooks = dict(
+    report=dict(zero_shot=False),
     fine_tune=dict(
         selection_pass=dict(
             drop_last=True,
