@@ -33,14 +33,15 @@ def shipped_file(path: str | Path) -> Path:
 def shipped_config(name: str) -> Path:
     """Find a config that comes with the toolkit, by its name with or without `.py`.
 
-    A part of a config goes by its folder too: `_base_/methods/gps.py`. Raises FileNotFoundError
-    that names the nearest ones.
+    A part of a config goes by its folder too: `_base_/methods/gps.py`; a classifier's may leave its
+    folder out. Raises FileNotFoundError that names the nearest ones.
     """
     name = name.removeprefix(PREFIX)
     folder = shipped_folder('configs')
-    file = folder / (name if name.endswith('.py') else f'{name}.py')
-    if file.is_file():
-        return file
+    file_name = name if name.endswith('.py') else f'{name}.py'
+    for place in (folder, folder / 'classification'):
+        if (place / file_name).is_file():
+            return place / file_name
     names = [path.relative_to(folder).with_suffix('').as_posix() for path in folder.rglob('*.py')]
     wanted = name.removeprefix('configs/').removesuffix('.py')
     near = difflib.get_close_matches(wanted, sorted(names), n=2)

@@ -13,7 +13,7 @@ from mmengine.config import Config
 from mmseg.registry import METRICS
 
 from gps_seg.bench.digests import code_digest, config_digest
-from gps_seg.bench.suite import SEED, Column, Suite
+from gps_seg.bench.suite import SEED, Column, K, Suite
 from gps_seg.cli.configs import load_config
 
 TRIAL, FINAL = 'trial', 'final'
@@ -83,12 +83,12 @@ def _config(cell: Cell) -> Config:
     suite, column = cell.suite, cell.column
     data, model = suite.data[column.data], suite.models[column.model]
     method = suite.methods[column.method]
-    config = copy.deepcopy(_read_once(model['config']))
+    config = copy.deepcopy(_read_once(model['config'].replace('{data}', column.data)))
     for options in (model, data):
         config.merge_from_dict(options.get('options', {}))
     config.merge_from_dict(dict(suite.settings))
-    settings = _with_seed(method['method'], cell.seed)
-    config.default_hooks.fine_tune.method = settings
+    own = config.default_hooks.fine_tune.get('method') or {}
+    config.default_hooks.fine_tune.method = _filled(method['method'], cell.seed, own)
     config.merge_from_dict(method.get('options', {}))
     config.merge_from_dict({**dict(cell.tuned), suite.length: cell.epochs})
     config.merge_from_dict({'randomness.seed': cell.seed})
@@ -139,5 +139,12 @@ def _validate_like_test(config: Config) -> None:
     config.val_cfg = dict(type='ValLoop')
 
 
-def _with_seed(method: Mapping[str, Any], seed: int) -> dict[str, Any]:
-    return {key: seed if value == SEED else value for key, value in method.items()}
+def _filled(method: Mapping[str, Any], seed: int, own: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a method with the seed of the run and the k of the config's own method."""
+    if K in method.values() and own.get('k') is None:
+        raise ValueError(f'{K} is the k of the config, whose method {own.get("type")} has none')
+    known = {SEED: seed, K: own.get('k')}
+    return {
+        key: known[value] if isinstance(value, str) and value in known else value
+        for key, value in method.items()
+    }

@@ -14,8 +14,9 @@ from gps_seg.shipped import shipped_folder
 CHECKPOINTS = ('best', 'last', 'best_test')
 EXTENSIONS = ('all', 'each', 'no')
 LENGTH = 'train_cfg.max_epochs'
-# A setting of a method that is the seed of the run, such as that of a random mask.
-SEED = '$seed'
+# A setting of a method that is the seed of the run, such as that of a random mask, and one that is
+# the k of the config, where data sets differ in it.
+SEED, K = '$seed', '$k'
 
 
 @dataclass(frozen=True)
@@ -36,8 +37,10 @@ class Suite:
 
     name, title, notes: what the report says of it.
     data: by name, `options`, dotted settings of the config, and `tests`, further test sets by name,
-        each the settings of `test_dataloader` that differ.
-    models: by name, `config`, a file or a shipped config, and `options`.
+        each the settings of `test_dataloader` that differ, and, as `evaluator.KEY`, those of
+        `test_evaluator`.
+    models: by name, `config`, a file or a shipped config, and `options`. `{data}` in the name of
+        the config stands for the name of the data set.
     methods: by name, `label`, `method` as in FineTuneHook and `options`.
     settings: dotted settings of every cell. Trials of a config without a validation get one: its
         test settings on the split 'val'.

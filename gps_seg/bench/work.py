@@ -41,6 +41,7 @@ from gps_seg.shipped import shipped_file
 RUN, LAST, METRICS = 'run', 'last.pth', 'metrics.json'
 PACKAGES = ('torch', 'timm', 'mmengine', 'onedl-mmengine', 'mmsegmentation', 'onedl-mmsegmentation')
 ORPHANED = 113
+EVALUATOR = 'evaluator.'
 
 
 def run_cell(folder: Path) -> dict[str, Any]:
@@ -88,7 +89,7 @@ def _train(folder: Path, about: dict[str, Any]) -> dict[str, Any]:
     runner.train()
     seconds = time.monotonic() - start
     selection = keep_plan(plan, run, tuning_of(runner).seconds)
-    tests = _further_tests(runner, loaders, run)
+    tests = _further_tests(runner, loaders, about['tests'], run)
     return {
         **about,
         'scores': {**_scores(runner, run, about), **tests},
@@ -129,19 +130,35 @@ def _further_loaders(runner: Any, tests: dict[str, Any]) -> dict[str, Any]:
     loaders = {}
     for name, options in tests.items():
         config = Config({'test_dataloader': runner.cfg.test_dataloader})
-        config.merge_from_dict({f'test_dataloader.{key}': value for key, value in options.items()})
+        config.merge_from_dict(
+            {
+                f'test_dataloader.{key}': value
+                for key, value in options.items()
+                if not key.startswith(EVALUATOR)
+            }
+        )
         loaders[name] = runner.build_dataloader(config.test_dataloader)
         len(loaders[name].dataset)  # reads its list
     return loaders
 
 
-def _further_tests(runner: Any, loaders: dict[str, Any], run: Path) -> dict[str, dict[str, float]]:
+def _of_evaluator(options: dict[str, Any]) -> dict[str, Any]:
+    return {
+        key.removeprefix(EVALUATOR): value
+        for key, value in options.items()
+        if key.startswith(EVALUATOR)
+    }
+
+
+def _further_tests(
+    runner: Any, loaders: dict[str, Any], tests: dict[str, Any], run: Path
+) -> dict[str, dict[str, float]]:
     """Scores on other test sets, of the delta that was tested."""
     scores = {}
     if loaders:
         tuning_of(runner).load_delta(Delta.load(run / DELTA))
     for name, loader in loaders.items():
-        settings = {**runner.cfg.test_evaluator}
+        settings = {**runner.cfg.test_evaluator, **_of_evaluator(tests[name])}
         settings.pop('out', None)
         evaluator = runner.build_evaluator(settings)
         evaluator.dataset_meta = loader.dataset.metainfo

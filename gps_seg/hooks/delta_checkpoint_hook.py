@@ -4,7 +4,8 @@ import copy
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import torch
 from mmengine.config import Config
 from mmengine.dist import barrier
 from mmengine.evaluator import Evaluator
-from mmengine.hooks import Hook
+from mmengine.hooks import EMAHook, Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
@@ -57,7 +58,8 @@ class DeltaCheckpointHook(Hook):
     """Ends the work dir with `delta.safetensors`: what differs from the base at the best epoch.
 
     save_best: the validation metric that decides, higher is better. None: the main metric of the
-        evaluator. Without a validation the end of the training is kept.
+        evaluator. Without a validation the end of the training is kept, with EMA's weights where
+        there is an EMAHook.
     dtype: 'bfloat16' or 'float16' to store rounded values, half the size; the report then scores
         what is stored. None: the precision of the base.
 
@@ -107,7 +109,8 @@ class DeltaCheckpointHook(Hook):
     def after_train(self, runner: Runner) -> None:
         folder = Path(runner.work_dir)
         if not best_so_far(runner):
-            self._save(runner, DELTA)
+            with averaged_weights(runner):
+                self._save(runner, DELTA)
         elif runner.rank == 0 and (folder / BEST).is_file():
             os.replace(folder / BEST, folder / DELTA)
         self._training = False
@@ -120,6 +123,17 @@ class DeltaCheckpointHook(Hook):
     def delta(self, runner: Runner) -> Delta:
         """What the model is now, against its base."""
         return tuning_of(runner).delta(**_metadata(runner))
+
+
+@contextmanager
+def averaged_weights(runner: Runner) -> Iterator[None]:
+    """Inside, the model has the weights of its EMA, if it has one; that is how it is validated."""
+    hooks = [hook for hook in runner.hooks if isinstance(hook, EMAHook)]
+    for hook in hooks:
+        hook.before_val_epoch(runner)
+    yield
+    for hook in reversed(hooks):
+        hook.after_val_epoch(runner)
 
 
 def best_so_far(runner: Runner) -> dict[str, Any]:
@@ -167,7 +181,9 @@ def _metadata(runner: Runner) -> dict[str, str]:
     model = runner.cfg.get('model') if isinstance(runner.cfg.get('model'), dict) else Config()
     best, unit = best_so_far(runner), unit_of(runner)
     files = fine_tune_hook(runner).base_files
-    source = next((model[k] for k in ('checkpoint', 'encoder_weights', 'weights') if model.get(k)), '')
+    source = next(
+        (model[k] for k in ('checkpoint', 'encoder_weights', 'weights') if model.get(k)), ''
+    )
     source = source or (files[-1] if files else '')
     return {
         BASE_NAME: Path(source).name,

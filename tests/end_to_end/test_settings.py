@@ -11,6 +11,7 @@ from mmengine.runner import Runner
 from torch import Tensor
 
 from gps_seg.cli.train import use_mixed_precision
+from gps_seg.delta import Delta
 from gps_seg.runner.checkpoints import read_checkpoint
 from gps_seg.runner.fine_tuning import stock_model
 from gps_seg.sparse import sparse_weights
@@ -134,6 +135,18 @@ def test_the_average_is_that_of_the_trained_entries_and_the_base_elsewhere(tmp_p
         assert torch.equal(average[name][still], start[still]), name
         moved += int((~still).sum())
     assert moved > 0
+
+
+def test_without_a_validation_the_delta_is_the_average_too(tmp_path: Path) -> None:
+    config = quick_config(tmp_path, 'run', train_cfg=dict(max_epochs=1))
+    config.custom_hooks = [dict(type='EMAHook', momentum=0.25)]
+    config.val_dataloader = config.val_cfg = config.val_evaluator = None
+    run(config)
+    # The checkpoint of the same moment has the average in its state dict.
+    average = final(config)['state_dict']
+    tuned = torch.load(tmp_path / 'base.pth', weights_only=True)
+    Delta.load(tmp_path / 'run' / 'delta.safetensors').swap(tuned)
+    assert_equal(average, tuned)
 
 
 @pytest.mark.filterwarnings('ignore:Detected call of `scheduler.step')

@@ -9,12 +9,10 @@ _base_ = [
     '../models/vit_b16.py',
     '../datasets/fgvc.py',
     '../schedules/adam_cosine_100.py',
-    '../methods/gps_views.py',
+    '../methods/gps_classifier.py',
 ]
 model = dict(smoothing=0.1, mixup=dict(mixup_alpha=0.8, cutmix_alpha=1.0))
 train_dataloader = dict(dataset=dict(split='trainval'))
 val_dataloader = val_cfg = val_evaluator = None
 # EMA with a decay of 0.9998; its weights are what is tested and stored.
 custom_hooks = [dict(type='EMAHook', momentum=0.0002)]
-# A base with a fresh head knows no class, so there is nothing to score before training.
-default_hooks = dict(report=dict(zero_shot=False))

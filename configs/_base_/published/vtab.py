@@ -9,9 +9,7 @@ _base_ = [
     '../models/vit_b16.py',
     '../datasets/vtab.py',
     '../schedules/adam_cosine_100.py',
-    '../methods/gps_views.py',
+    '../methods/gps_classifier.py',
 ]
 train_dataloader = dict(dataset=dict(split='trainval'))
 val_dataloader = val_cfg = val_evaluator = None
-# A base with a fresh head knows no class, so there is nothing to score before training.
-default_hooks = dict(report=dict(zero_shot=False))
