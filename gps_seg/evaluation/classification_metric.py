@@ -69,6 +69,7 @@ class ClassificationMetric(BaseMetric):
         super().__init__(collect_device=collect_device, prefix=prefix, collect_dir=collect_dir)
         self.out = out
         self._num_classes = 0
+        self._told = False
 
     def process(self, data_batch: Any, data_samples: Sequence[Any]) -> None:
         """Count a batch. data_samples: with `pred_scores`, `gt_label` and `img_path`."""
@@ -98,7 +99,8 @@ class ClassificationMetric(BaseMetric):
         labels = np.array([image.label for image in results])
         each = class_accuracies(ranks, labels, self._num_classes)
         empty = int(np.isnan(each).sum())
-        if empty:
+        if empty and not self._told:
+            self._told = True
             print_log(
                 f'{empty} of {self._num_classes} classes have no image here: left out of '
                 'mean_class_accuracy',
