@@ -1,4 +1,4 @@
-"""`gps-seg predict`: from files to masks."""
+"""`gps-seg predict`: from files to masks, or to a table of classes."""
 
 import argparse
 import sys
@@ -12,7 +12,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from gps_seg.cli import quiet_imports  # noqa: F401  before whatever else imports MMSegmentation
 from gps_seg.cli.errors import one_line_errors
 from gps_seg.cli.models import A_MODEL, add_model_flags, source_of
+from gps_seg.cli.predict_classes import predict_classes
 from gps_seg.files import write_content
+from gps_seg.prediction.classifier import is_classifier
 from gps_seg.prediction.folder import Report, predict_files
 from gps_seg.prediction.inputs import Item, find_items
 from gps_seg.prediction.loading import load_source
@@ -33,7 +35,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         prog='gps-seg predict',
         usage='gps-seg predict MODEL INPUT... --out FOLDER [options]\n'
         '       gps-seg predict --config CONFIG --weights FILE INPUT... --out FOLDER [options]',
-        description='Predict masks of images and volumes with a tuned model.',
+        description='Predict masks of images and volumes, or classes of images, with a tuned model.',
         epilog=f'Exit code: 0, {SKIPPED} where files could not be read and were left out, or 2 '
         'for an error before that.',
     )
@@ -44,7 +46,11 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         help=f'{A_MODEL}; then files, folders (with sub-folders) or patterns',
     )
     parser.add_argument(
-        '--out', type=Path, required=True, metavar='FOLDER', help='where the masks go'
+        '--out',
+        type=Path,
+        required=True,
+        metavar='FOLDER',
+        help='where the masks go; for a classifier, its table: FILE.csv',
     )
     add_model_flags(parser)
     parser.add_argument(
@@ -151,12 +157,11 @@ def window_of(arguments: argparse.Namespace, source: Source) -> int | None:
     return int(size)
 
 
-def load_for(arguments: argparse.Namespace) -> tuple[Predictor, list[str]]:
+def load_for(arguments: argparse.Namespace, source: Source) -> tuple[Predictor, list[str]]:
     """The predictor, and the names of the deltas to go through ('' for what it holds)."""
     deltas = named_deltas(arguments.delta)
     if deltas and arguments.weights is not None:
         raise ValueError('give --weights or --delta, not both; with --delta the base is the model')
-    source = source_of(arguments, arguments.model)
     predictor = load_source(
         source,
         deltas=deltas,
@@ -224,13 +229,18 @@ def write_tables(report: Report, outputs: dict[str, Outputs]) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of `gps-seg predict` and tools/predict.py."""
     arguments = parse_arguments(argv)
+    source = source_of(arguments, arguments.model)
+    if is_classifier(source.config):
+        return SKIPPED if predict_classes(arguments, source, progress) else 0
+    if arguments.out.suffix.lower() == '.csv':
+        raise ValueError(f'{arguments.out}: masks go into a folder; give --out FOLDER')
     items = find_items(arguments.paths, arguments.out)
     volumes = [item for item in items if item.is_volume]
     if volumes:
         check_reader()
         if arguments.overlay:
             print(f'{len(volumes)} volumes get no pictures', file=sys.stderr)
-    predictor, names = load_for(arguments)
+    predictor, names = load_for(arguments, source)
     check_folder(arguments.out)
     outputs = outputs_of(arguments, names, len(predictor.classes.names))
     check_outputs(items, outputs.values(), overwrite=arguments.overwrite)

@@ -2,6 +2,7 @@
 
 from gps_seg.evaluation.class_scores import image_means, mean_over_images, segmentation_scores
 from gps_seg.evaluation.classification_metric import ClassificationMetric
+from gps_seg.evaluation.corruption_metric import CorruptionErrorMetric
 from gps_seg.evaluation.dice import (
     classwise_dice,
     classwise_iou,
@@ -14,6 +15,7 @@ from gps_seg.evaluation.segmentation_metric import SegmentationMetric
 
 __all__ = [
     'ClassificationMetric',
+    'CorruptionErrorMetric',
     'ConfusionMetric',
     'ForegroundMetric',
     'SegmentationMetric',

@@ -2,7 +2,7 @@
 
 import csv
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -11,6 +11,7 @@ import torch
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 from mmseg.registry import METRICS
+from numpy.typing import NDArray
 
 from gps_seg.evaluation.classification import class_accuracies, ranks_of_truth, top_k
 from gps_seg.files import write_atomically
@@ -21,7 +22,7 @@ class ClassifiedImage:
     """What is kept of an image.
 
     label, predicted: class ids. rank: classes before the true one. score: of `predicted`, and
-    score_of_truth: of the true class, in [0, 1].
+    score_of_truth: of the true class, in [0, 1]. corruption, severity: of ImageNet-C.
     """
 
     # Not a NamedTuple: MMEngine rebuilds those as plain tuples before `compute_metrics`.
@@ -32,6 +33,8 @@ class ClassifiedImage:
     rank: int
     score: float
     score_of_truth: float
+    corruption: str = ''
+    severity: int = 0
 
 
 @METRICS.register_module()
@@ -40,7 +43,8 @@ class ClassificationMetric(BaseMetric):
 
     Gives `top1`; `top5` with more than five classes; and `mean_class_accuracy`, the mean over the
     classes that have images of the share of theirs that is right (VTAB's and FGVC's papers print
-    `top1`; with classes of unequal size the two differ). Unrounded.
+    `top1`; with classes of unequal size the two differ). Unrounded. A data set that has
+    `evaluated_classes` (ImageNet-A and -R) is scored among these alone, as is published.
 
     out: a CSV file to which each image goes, the most confident mistakes first: its true and
         predicted class, their probabilities, and whether it counts in top1 and top5 (0 or 100).
@@ -69,6 +73,7 @@ class ClassificationMetric(BaseMetric):
         super().__init__(collect_device=collect_device, prefix=prefix, collect_dir=collect_dir)
         self.out = out
         self._num_classes = 0
+        self._told = False
 
     def process(self, data_batch: Any, data_samples: Sequence[Any]) -> None:
         """Count a batch. data_samples: with `pred_scores`, `gt_label` and `img_path`."""
@@ -80,8 +85,10 @@ class ClassificationMetric(BaseMetric):
             ):
                 if sample.get(name) is None:
                     raise ValueError(f'{path} has no {name}; {step}')
-            self.results.append(_counted(path, sample['pred_scores'], int(sample['gt_label'])))
             self._num_classes = len(sample['pred_scores'])
+            counted = _counted(path, self._among(sample['pred_scores']), int(sample['gt_label']))
+            told = {key: sample[key] for key in ('corruption', 'severity') if sample.get(key)}
+            self.results.append(replace(counted, **told))
 
     def compute_metrics(self, results: list[ClassifiedImage]) -> dict[str, float]:
         """The scores of all images; called on the main process alone."""
@@ -98,7 +105,8 @@ class ClassificationMetric(BaseMetric):
         labels = np.array([image.label for image in results])
         each = class_accuracies(ranks, labels, self._num_classes)
         empty = int(np.isnan(each).sum())
-        if empty:
+        if empty and not self._told:
+            self._told = True
             print_log(
                 f'{empty} of {self._num_classes} classes have no image here: left out of '
                 'mean_class_accuracy',
@@ -108,6 +116,16 @@ class ClassificationMetric(BaseMetric):
         if self._num_classes > 5:
             scores['top5'] = top_k(ranks, 5)
         return {**scores, 'mean_class_accuracy': float(np.nanmean(each))}
+
+    def _among(self, scores: Any) -> NDArray[np.float32]:
+        """The scores (C,), those of classes that are not evaluated at minus infinity."""
+        values = torch.as_tensor(scores).float().cpu().numpy()
+        evaluated = (self.dataset_meta or {}).get('evaluated_classes')
+        if evaluated is None:
+            return values
+        among = np.full_like(values, -np.inf)
+        among[list(evaluated)] = values[list(evaluated)]
+        return among
 
     def _names(self) -> tuple[str, ...]:
         names = tuple((self.dataset_meta or {}).get('classes') or ())
@@ -119,8 +137,7 @@ class ClassificationMetric(BaseMetric):
         return names or tuple(str(number) for number in range(self._num_classes))
 
 
-def _counted(path: str, scores: Any, label: int) -> ClassifiedImage:
-    values = torch.as_tensor(scores).float().cpu().numpy()
+def _counted(path: str, values: NDArray[np.float32], label: int) -> ClassifiedImage:
     if not 0 <= label < len(values):
         raise ValueError(
             f'{path} has the class {label}, but the model {len(values)} classes; set '

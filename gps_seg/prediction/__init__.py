@@ -1,4 +1,4 @@
-"""Masks of new images from a tuned model: in Python, for folders of files, and as other formats."""
+"""Masks or classes of new images from a tuned model: in Python, for folders of files, and as other formats."""
 
 import warnings
 
@@ -12,8 +12,9 @@ except ModuleNotFoundError as error:
         f"{error}. gps_seg.load needs mmengine, mmcv and mmsegmentation: pip install 'gps-seg[mm]'"
     ) from error
 
+from gps_seg.prediction.classifier import ClassPrediction, ClassPredictor
 from gps_seg.prediction.loading import load
 from gps_seg.prediction.prediction import Prediction
 from gps_seg.prediction.predictor import Predictor
 
-__all__ = ['Prediction', 'Predictor', 'load']
+__all__ = ['ClassPrediction', 'ClassPredictor', 'Prediction', 'Predictor', 'load']

@@ -14,6 +14,7 @@ import gps_seg.evaluation
 import gps_seg.models  # noqa: F401  registers what the configs name
 from gps_seg.delta import Delta
 from gps_seg.prediction.classes import classes_of
+from gps_seg.prediction.classifier import ClassPredictor, class_names, is_classifier
 from gps_seg.prediction.pipeline import ImagePipeline, dataset_of, default_scope
 from gps_seg.prediction.predictor import Predictor
 from gps_seg.prediction.quiet import quietly
@@ -23,7 +24,8 @@ from gps_seg.prediction.windows import Window
 from gps_seg.selection import random_state, set_random_state
 
 # Of a model's config: what the training needs, or where the base lies on one machine.
-NOT_USED = ('loss', 'checkpoint', 'encoder_weights', 'fresh', 'train_cfg', 'pretrained', 'init_cfg')
+NOT_USED = ('loss', 'checkpoint', 'encoder_weights', 'weights', 'fresh', 'smoothing', 'mixup')
+NOT_USED += ('drop_path', 'drop_rate', 'keep_head', 'train_cfg', 'pretrained', 'init_cfg')
 
 
 def load(
@@ -39,10 +41,11 @@ def load(
     window: int | None = None,
     overlap: float = 0.25,
 ) -> Predictor:
-    """Load a tuned model, to predict masks with.
+    """Load a tuned model, to predict masks with, or classes.
 
         predictor = gps_seg.load('work_dirs/polyps')
         mask = predictor('image.jpg').mask  # (H, W) class ids
+        name = gps_seg.load('work_dirs/flowers')('image.jpg').name  # of the most probable class
 
     model: a work dir of `gps-seg train`, or a delta that it wrote; the config that ran is in it.
     config, weights: or a config (a file, a shipped name, a Config) and a delta, an exported
@@ -95,7 +98,8 @@ def load_source(
     try:
         with default_scope(config), quietly():
             dataset = dataset_of(config)
-            classes = classes_of(dataset)
+            to_classes = is_classifier(config)
+            classes = class_names(source) if to_classes else classes_of(dataset)
             pipeline = ImagePipeline(dataset, classes.of_masks)
             _check_no_prompt(config)
             model = MODELS.build(config.model)
@@ -108,7 +112,9 @@ def load_source(
         set_random_state(state)
     model.to(place)
     model.eval()
-    return Predictor(
+    if to_classes and (threshold is not None or cut is not None):
+        raise ValueError('threshold and window are for masks; a classifier takes neither')
+    return (ClassPredictor if to_classes else Predictor)(
         model,
         pipeline,
         classes,
@@ -157,8 +163,9 @@ def _use(config: Config) -> dict[str, Any]:
     parts = {
         'model': model,
         'test pipeline': [dataset.get('pipeline'), dataset.get('image_size')],
-        'list of classes': list(classes_of(dataset_of(config)).names),
     }
+    if not is_classifier(config):
+        parts['list of classes'] = list(classes_of(dataset_of(config)).names)
     # Tuples become lists on the way through a file.
     return json.loads(json.dumps(parts, default=str))
 
