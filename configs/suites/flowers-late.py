@@ -1,5 +1,5 @@
-# Where to train: GPS on Oxford Flowers from a block of the ViT-Tiny on, score against time. Fits two
-# CPU cores.
+# Where to train: GPS on Oxford Flowers from a block of the ViT-Tiny on, score against time. Fits
+# two CPU cores.
 _base_ = './flowers-tiny.py'
 title = 'Oxford Flowers (90 classes), GPS from a block on'
 methods = {

@@ -144,7 +144,10 @@ def _filled(method: Mapping[str, Any], seed: int, own: Mapping[str, Any]) -> dic
     if K in method.values() and own.get('k') is None:
         raise ValueError(f'{K} is the k of the config, whose method {own.get("type")} has none')
     known = {SEED: seed, K: own.get('k')}
-    return {
-        key: known[value] if isinstance(value, str) and value in known else value
-        for key, value in method.items()
-    }
+
+    def fill(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {key: fill(inner) for key, inner in value.items()}
+        return known[value] if isinstance(value, str) and value in known else value
+
+    return {key: fill(value) for key, value in method.items()}

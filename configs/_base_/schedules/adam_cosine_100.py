@@ -1,7 +1,7 @@
 # The schedule of GPS (arXiv:2312.10136, section 4.1): Adam without weight decay, 100 epochs of a
-# cosine to 1e-8, ten of them warmed up. The warm-up begins at a ten-thousandth of the learning rate:
-# at 1e-3 that is the 1e-7 of the authors' scripts. It ends with max_epochs, wherever that is set;
-# a shorter training needs a shorter warm-up too.
+# cosine to 1e-8, ten of them warmed up. The warm-up begins at a ten-thousandth of the learning
+# rate: at 1e-3 that is the 1e-7 of the authors' scripts. It ends with max_epochs, wherever that is
+# set; a shorter training needs a shorter warm-up too.
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=100, val_interval=1)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
