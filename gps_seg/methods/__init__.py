@@ -19,7 +19,18 @@ from gps_seg.methods.method import (
 )
 from gps_seg.methods.parts import ModelParts, part_names
 from gps_seg.methods.plan import Plan
-from gps_seg.methods.presets import bias, fps, full, gps, grft, linear, magnitude, random
+from gps_seg.methods.presets import (
+    bias,
+    fps,
+    full,
+    gps,
+    grft,
+    last_k_blocks,
+    linear,
+    magnitude,
+    norm,
+    random,
+)
 from gps_seg.methods.sam_adapter import SAMAdapter
 from gps_seg.methods.select import Select
 from gps_seg.methods.spt import SPT, spt_adapter, spt_lora
@@ -35,9 +46,11 @@ METHODS: dict[str, Callable[..., Method]] = {
     'full': full,
     'gps': gps,
     'grft': grft,
+    'last_k_blocks': last_k_blocks,
     'linear': linear,
     'lora': LoRA,
     'magnitude': magnitude,
+    'norm': norm,
     'random': random,
     'sam_adapter': SAMAdapter,
     'select': Select,

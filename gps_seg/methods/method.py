@@ -159,12 +159,14 @@ def train(
     whole: Iterable[str],
     *,
     parts: ModelParts,
+    still: Iterable[str] = (),
     penalty: Callable[[Parameters], Callable[[], Tensor]] | None = None,
 ) -> Applied:
     """Add what a plan adds, and train its entries, the added tensors and `whole`; freeze the rest.
 
     whole: names of parameters; a selected weight is not trained whole as well.
     parts: of which the modules before the first trained block stay in eval mode.
+    still: paths of further modules that stay in eval mode.
     penalty: given what is trained, by name, makes the addition to the loss.
 
     Raises ValueError, with the model as it was, where the plan does not fit the model.
@@ -179,7 +181,7 @@ def train(
             precise = torch.promote_types(parameters[name].dtype, torch.float32)
             parameters[name].data = parameters[name].data.to(precise)
         names = {*whole, *added} - set(plan.selection)
-        sparse = make_sparse(model, plan.selection, whole=names, still=parts.prefix)
+        sparse = make_sparse(model, plan.selection, whole=names, still=(*parts.prefix, *still))
     except BaseException:
         detach_added(model, plan.added)
         raise

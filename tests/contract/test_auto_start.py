@@ -19,7 +19,7 @@ FAST = ('gps', 'lora', 'full')
 # Trains the head alone, which costs the same from every block on.
 EVERYWHERE = ('linear',)
 # Their modules come from the pass over the images, which is not made for every block.
-BY_NUMBER = ('spt_lora', 'spt_adapter')
+BY_NUMBER = ('spt_lora', 'spt_adapter', 'last_k_blocks')
 
 
 class Batches:

@@ -23,9 +23,11 @@ SETTINGS: dict[str, dict[str, Any]] = {
     'full': {},
     'gps': {'k': 2},
     'grft': {'k': 2, 'pull': 0.1},
+    'last_k_blocks': {'k': 1},
     'linear': {},
     'lora': {'rank': 2},
     'magnitude': {'k': 2},
+    'norm': {},
     'random': {'k': 2, 'seed': 5},
     'sam_adapter': {},
     'select': {'criterion': 'task_gradient', 'granularity': 'net', 'fraction': 0.1},
@@ -45,6 +47,7 @@ NO_PROMPTS = ('toy', SWIN_V2, 'convnext', 'segformer')
 NOT_SAM = ('toy', 'vit', 'swin', SWIN_V2, 'convnext', 'segformer')
 REFUSED = {
     ('adapter', 'segformer'),
+    ('last_k_blocks', 'toy'),
     *(('vpt_deep', family) for family in NO_PROMPTS),
     *(('vpt_shallow', family) for family in (*NO_PROMPTS, *SAMS)),
     *(('sam_adapter', family) for family in NOT_SAM),
