@@ -18,6 +18,7 @@ from gps_seg.methods.method import (
     TrainingData,
 )
 from gps_seg.methods.parts import ModelParts, part_names
+from gps_seg.methods.peft_bridge import PEFT
 from gps_seg.methods.plan import Plan
 from gps_seg.methods.presets import (
     bias,
@@ -51,6 +52,7 @@ METHODS: dict[str, Callable[..., Method]] = {
     'lora': LoRA,
     'magnitude': magnitude,
     'norm': norm,
+    'peft': PEFT,
     'random': random,
     'sam_adapter': SAMAdapter,
     'select': Select,
@@ -94,6 +96,11 @@ def build_method(config: Mapping[str, Any]) -> Method:
         ) from error
 
 
+def plans(method: Method) -> bool:
+    """Whether a method decides something that a plan file can hold."""
+    return not isinstance(method, WholeTensors | PEFT)
+
+
 def method_settings(method: Method) -> dict[str, Any]:
     """The class of a method and all of its settings, as plain values: what a resume compares."""
     settings = asdict(method) if is_dataclass(method) else vars(method)
@@ -124,6 +131,7 @@ def _plain(value: Any) -> Any:
 
 __all__ = [
     'METHODS',
+    'PEFT',
     'SPT',
     'VPT',
     'Applied',
@@ -144,4 +152,5 @@ __all__ = [
     'method_key',
     'method_settings',
     'part_names',
+    'plans',
 ]

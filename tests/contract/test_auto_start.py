@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch import nn
 
-from gps_seg.methods import METHODS, Method, ModelParts, build_method
+from gps_seg.methods import Method, ModelParts, build_method
 from gps_seg.selection import preserved
 from gps_seg.tuning import SelectionPass, Trial, Tuning, make_plan, start
 from gps_seg.tuning.auto_start import table_of
 from gps_seg.tuning.step_counters import SavedBytes
-from tests.contract.test_methods import REFUSED, SETTINGS
+from tests.contract.test_methods import CONTRACTED, REFUSED, SETTINGS
 from tests.families import FAMILIES, Family, model_parts, training_data
 
 FAST = ('gps', 'lora', 'full')
@@ -43,7 +43,7 @@ def pairs() -> list[Any]:
             id=f'{method}-{family}',
             marks=() if family == 'vit' or method in FAST else (pytest.mark.full,),
         )
-        for method in METHODS
+        for method in CONTRACTED
         for family in ('vit', 'sam')
         if (method, family) not in REFUSED and method not in BY_NUMBER
     ]

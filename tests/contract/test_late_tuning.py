@@ -13,10 +13,10 @@ from torch import Tensor, nn
 
 import gps_seg
 from gps_seg.delta import Delta
-from gps_seg.methods import METHODS, ModelParts, build_method, describe
+from gps_seg.methods import ModelParts, build_method, describe
 from gps_seg.methods.late import late_parts
 from gps_seg.tuning import Tuning
-from tests.contract.test_methods import REFUSED, SETTINGS
+from tests.contract.test_methods import CONTRACTED, REFUSED, SETTINGS
 from tests.families import FAMILIES, Family, model_parts, training_data
 
 FAST = ('swin', 'sam')
@@ -26,7 +26,7 @@ SHARE = 0.5
 
 def pairs() -> list[Any]:
     # Whose own setting says where it starts.
-    methods = [m for m in METHODS if m != 'last_k_blocks']
+    methods = [m for m in CONTRACTED if m != 'last_k_blocks']
     every = [(m, f) for m in methods for f in ALL if (m, f) not in REFUSED]
     return [
         pytest.param(m, f, id=f'{m}-{f}', marks=() if f in FAST else (pytest.mark.full,))
