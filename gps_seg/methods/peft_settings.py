@@ -149,9 +149,9 @@ def with_reachable_targets(model: nn.Module, parts: ModelParts, config: Any) -> 
     attention = next((path for path in chosen if _is_of_attention(model, path)), None)
     if attention is not None:
         raise ValueError(
-            f'PEFT cannot tune {attention}: torch.nn.MultiheadAttention never calls its projection, '
-            'and PEFT replaces its parameters in every forward pass; name other layers by '
-            'target_modules, or take the method lora, which trains it'
+            f'PEFT cannot tune {attention}: torch.nn.MultiheadAttention never calls its '
+            'projection, and PEFT replaces its parameters in every forward pass; name other '
+            'layers by target_modules, or take the method lora, which trains it'
         )
     if len(chosen) < len(fitting) or config.target_modules == 'all-linear':
         config.target_modules = set(chosen)

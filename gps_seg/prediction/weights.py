@@ -56,8 +56,8 @@ def load_base(model: Any, config: Config) -> None:
 
 
 def load_weights(model: nn.Module, path: Path, config: Config) -> None:
-    """Bring a delta, or another library's files, onto the base that the config names into a model, or
-    a whole checkpoint.
+    """Bring weights into a model: a delta or another library's files, onto the base that the config
+    names, or a whole checkpoint.
 
     Raises FileNotFoundError, or ValueError where the weights do not fit.
     """

@@ -36,7 +36,7 @@ def latest_checkpoint(folder: str | Path) -> str | None:
 
 
 def bring_along(runner: Runner, name: str, *, instead: str) -> None:
-    """Copy a file or folder of the run that is resumed into this work dir, where that is another one.
+    """Copy a file or folder of the run that is resumed into this work dir, if that is another one.
 
     instead: a file that does as well. Raises FileNotFoundError, on every rank, where neither folder
     has one of the two.

@@ -125,7 +125,7 @@ def test_what_was_counted_is_what_training_saves(family: str) -> None:
     assert counted == f'{(kept + saved.total) / 2**20:.1f} MiB'
 
 
-@pytest.mark.parametrize('method', ('spt_lora', 'spt_adapter'))
+@pytest.mark.parametrize('method', ['spt_lora', 'spt_adapter'])
 def test_a_method_that_cannot_choose_its_start_says_so(method: str) -> None:
     with pytest.raises(ValueError, match='give the number of a block'):
         build_method({'type': method, **SETTINGS[method], 'train_from': 'auto'})

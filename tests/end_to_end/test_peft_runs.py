@@ -136,7 +136,7 @@ def test_commands_for_deltas_plans_and_stock_checkpoints_say_why_not(
     assert 'layers of PEFT, which a stock model has no place for' in capsys.readouterr().err
     config = peft_config(folder, 'other')
     config.default_hooks.fine_tune.plan = 'plan.safetensors'
-    with pytest.raises(ValueError, match='so it has no use for plan.safetensors'):
+    with pytest.raises(ValueError, match='so it has no use for plan'):
         run(config)
 
 

@@ -176,7 +176,7 @@ def test_undo_and_remove_give_the_stock_layers_back(tuner: str, family: str) -> 
     base = stock(family)
     tuning = trained(tuner, family)
     head = tuning.parts.head_names(base)
-    with pytest.raises(ValueError, match='what save.folder. writes'):
+    with pytest.raises(ValueError, match=r'what save\(folder\) writes'):
         tuning.remove()
     tuning.remove(drop_added=True)
     state = tuning.model.state_dict()
@@ -382,7 +382,7 @@ def test_a_foreign_write_to_the_base_is_noticed(tmp_path: Path) -> None:
     tuning = trained('LORA', 'vit')
     with torch.no_grad():
         tuning.model.get_parameter('blocks.0.attn.qkv.base_layer.weight')[0, 0] += 1
-    with pytest.raises(ValueError, match='blocks.0.attn.qkv.weight is not trained, but differs'):
+    with pytest.raises(ValueError, match='weight is not trained, but differs'):
         tuning.save(tmp_path / 'adapter')
     assert not (tmp_path / 'adapter').exists()
 
