@@ -34,7 +34,8 @@ START, BUDGET, WHY, TABLE = (
 )
 # How many of the trained blocks are computed again in the backward pass.
 RECOMPUTED = 'train_from_recomputed'
-HEADER = ('block', 'captured share', 'memory', 'step')
+# The last one where recomputing is asked for.
+HEADER = ('block', 'captured share', 'memory', 'step', 'computed again')
 NO_BUDGET = 'none'
 
 

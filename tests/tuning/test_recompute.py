@@ -1,6 +1,7 @@
 """Blocks that run again in the backward pass: the same training, bit for bit, in less memory."""
 
 import copy
+from functools import partial
 from typing import Any
 
 import pytest
@@ -292,9 +293,8 @@ def test_what_a_selection_is_said_to_need_is_what_it_holds() -> None:
         said.append(str(raised.value))
         needed = float(said[-1].split('pass needs ')[1].split(' B')[0])
         weights = sum(t.nbytes for t in model.parameters())
-        peak = peak_bytes(
-            lambda: gps_seg.select(model, [pair()], recompute=True, **settings), 'cpu'
-        )
+        run = partial(gps_seg.select, model, [pair()], recompute=True, **settings)
+        peak = peak_bytes(run, 'cpu')
         images = pair()[0].nbytes
         widest = micro * 64 * 4 * 96 * 4
         assert 0.9 * (needed - weights) < peak < needed - weights + 2 * images + 4 * widest
