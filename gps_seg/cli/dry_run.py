@@ -24,7 +24,7 @@ from gps_seg.runner.history import time_in_words
 from gps_seg.sparse import TrainableSummary
 from gps_seg.tuning import SelectionPass
 from gps_seg.tuning.auto_start import HEADER, WHY, table_of
-from gps_seg.tuning.step_counters import SavedBytes
+from gps_seg.tuning.live_bytes import LiveBytes
 
 TIMED = 3  # steps, of which the median counts
 
@@ -33,8 +33,10 @@ TIMED = 3  # steps, of which the median counts
 class Estimate:
     """What was counted (images, parameters) and what a few steps suggest (bytes, seconds).
 
-    saved_bytes: kept for backward at the training batch size. process_bytes, device_bytes: the peak
-    of this process, which did all that a training does, and of tensors on the GPU (0 without one).
+    state_bytes: what the optimizer keeps between steps. step_bytes: the most that a step holds
+    beside that and the weights: activations, gradients and passing values of the training's batch
+    and precision. process_bytes, device_bytes: the peak of this process, which did all that a
+    training does, and of tensors on the GPU (0 without one).
     selection_seconds: of the whole selection pass, 0 for a method without one; with 'auto', of the
     choice of the start too. step_seconds: of one iteration. validation_seconds: of all validations.
     start: the blocks that 'auto' chose from, as text.
@@ -44,7 +46,7 @@ class Estimate:
     images: dict[str, int]
     parameter_bytes: int
     state_bytes: int
-    saved_bytes: int
+    step_bytes: int
     process_bytes: int
     device_bytes: int
     selection_seconds: float
@@ -59,16 +61,16 @@ class Estimate:
         return self.step_seconds * self.num_steps + self.validation_seconds
 
     def __str__(self) -> str:
-        memory = self.parameter_bytes + self.state_bytes + self.saved_bytes
+        memory = self.parameter_bytes + self.state_bytes + self.step_bytes
         device = f', {_mib(self.device_bytes)} of the GPU' if self.device_bytes else ''
         data = ', '.join(f'{split} {num}' for split, num in self.images.items())
         return '\n'.join(
             (
                 f'Data found: {data} images',
                 str(self.summary),
-                f'Memory of training, estimated: {_mib(memory)} (parameters '
-                f'{_mib(self.parameter_bytes)}, gradients and optimizer {_mib(self.state_bytes)}, '
-                f'kept for backward {_mib(self.saved_bytes)})',
+                f'Memory of training, counted: {_mib(memory)} of tensors at the peak of a step '
+                f'(parameters {_mib(self.parameter_bytes)}, optimizer {_mib(self.state_bytes)}, '
+                f'activations and gradients {_mib(self.step_bytes)})',
                 f'Peak memory: about {_mib(self.process_bytes)} of the process without its data '
                 f'workers{device}',
                 # The steps counted for 'auto' are scaled like the pass, though they stay as many.
@@ -97,14 +99,16 @@ class _MeasureHook(Hook):
 
     def __init__(self, selection: SelectionPass | None) -> None:
         self.selection = selection
-        self.saved_bytes = 0
+        self.step_bytes = 0
 
     def before_train(self, runner: Runner) -> None:
         self.batch = next(iter(runner.train_dataloader))
-        # The first step of a process allocates and compiles, so that it is counted, not timed.
-        with SavedBytes(runner.model) as saved:
+        # The first step of a process allocates and compiles. The second one, whose optimizer has
+        # its state, is counted, and not timed either.
+        self._step(runner)
+        with LiveBytes() as counted:
             self._step(runner)
-        self.saved_bytes = saved.total
+        self.step_bytes = counted.peak
         seconds = statistics.median(_timed(lambda: self._step(runner)) for _ in range(TIMED))
         raise _Measured(self._estimate(runner, seconds))
 
@@ -119,14 +123,13 @@ class _MeasureHook(Hook):
         model = tuning.model
         optimizer = runner.optim_wrapper.optimizer
         states = [tensor for state in optimizer.state.values() for tensor in state.values()]
-        trained = tuning.parameters()
         validation = _validation_seconds(runner)  # before the peaks are read: it allocates too
         return Estimate(
             tuning.summary(),
             _images(runner),
             sum(parameter.nbytes for parameter in model.parameters()),
-            sum(t.nbytes for t in states if torch.is_tensor(t)) + sum(p.nbytes for p in trained),
-            self.saved_bytes,
+            sum(t.nbytes for t in states if torch.is_tensor(t)),
+            self.step_bytes,
             _process_peak(),
             torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0,
             self._selection_seconds(runner),
@@ -149,9 +152,10 @@ class _MeasureHook(Hook):
 
 def start_in_words(plan: Plan) -> str:
     """The blocks that train_from='auto' chose from, and why it took which; '' for another start."""
-    rows = [HEADER, *table_of(plan)]
-    if len(rows) == 1:
+    table = table_of(plan)
+    if not table:
         return ''
+    rows = [HEADER[: len(table[0])], *table]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [
         '  '.join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows

@@ -28,6 +28,7 @@ from gps_seg.runner.resume_checks import check_resume, told_by
 from gps_seg.runner.resume_source import BASE, TUNING
 from gps_seg.sparse import check_engine
 from gps_seg.tuning import SelectionPass, Tuning
+from gps_seg.tuning.auto_start import check_recompute_of
 from gps_seg.tuning.prefix_cache import CacheSettings, PrefixCache
 
 
@@ -48,6 +49,9 @@ class FineTuneHook(Hook):
     cache_prefix: True, or settings of `CacheSettings`, to compute what comes before everything that
         is trained once for each image and stored view, keep it on the disk and train on it; for a
         method with `train_from`, or one that trains the head alone.
+    recompute: the first of the trained blocks that keep their inputs alone and run again in the
+        backward pass: a number, True for all, or 'auto' for as few as the budget of memory of
+        train_from='auto' needs.
 
     All else it finds by itself: the base is what `load_from`, `pretrained`, `init_cfg` or the
     model's own settings filled, and the images are those of the training.
@@ -67,6 +71,7 @@ class FineTuneHook(Hook):
         engine: str = 'auto',
         embed: str | Embedding | None = None,
         cache_prefix: bool | dict[str, Any] = False,
+        recompute: bool | int | str = False,
     ) -> None:
         check_engine(engine)
         self.cache_settings = None if cache_prefix is False else CacheSettings.of(cache_prefix)
@@ -74,6 +79,8 @@ class FineTuneHook(Hook):
         self.embed = function_at(embed) if isinstance(embed, str) else embed
         self.engine = engine
         self.method = build_method(method)
+        check_recompute_of(self.method, recompute)
+        self.recompute = recompute
         if plan is not None and not plans(self.method):
             raise ValueError(
                 f'the method {method["type"]} decides nothing in advance, so it has no use for '
@@ -97,6 +104,7 @@ class FineTuneHook(Hook):
             plan=self.plan,
             engine=self.engine,
             embed=self.embed,
+            recompute=self.recompute,
         )
         self.tuning = started.tuning
         self.base, self.base_files = started.base, started.files
@@ -109,7 +117,12 @@ class FineTuneHook(Hook):
     def select(self, runner: Runner) -> Plan:
         """Make the plan that training would start from, and train nothing."""
         return plan_alone(
-            runner, self.method, self.selection_pass, engine=self.engine, embed=self.embed
+            runner,
+            self.method,
+            self.selection_pass,
+            engine=self.engine,
+            embed=self.embed,
+            recompute=self.recompute,
         )
 
     def before_train(self, runner: Runner) -> None:

@@ -57,13 +57,15 @@ ARCHITECTURES = {
 }
 
 
-def build_sam_parts(arch: str, image_size: int) -> dict[str, nn.Module]:
+def build_sam_parts(arch: str, image_size: int, *, attention: str = 'auto') -> dict[str, nn.Module]:
     """Build the image encoder, prompt encoder and mask decoder, with fresh parameters.
 
     image_size: side of the square input, in pixels, a multiple of 16. It changes no parameter's
-    shape, so that a checkpoint of the architecture fits at every size.
+    shape, so that a checkpoint of the architecture fits at every size. attention: how the image
+    encoder computes it, one of ATTENTIONS.
 
-    Raises ValueError for an unknown architecture or an image size that is no multiple of 16.
+    Raises ValueError for an unknown architecture or attention, or an image size that is no multiple
+    of 16.
     """
     if arch not in ARCHITECTURES:
         raise ValueError(f'unknown arch {arch!r}; choose one of {", ".join(ARCHITECTURES)}')
@@ -87,6 +89,7 @@ def build_sam_parts(arch: str, image_size: int) -> dict[str, nn.Module]:
             use_rel_pos=True,
             window_size=sizes.window_size,
             global_attn_indexes=sizes.global_blocks,
+            attention=attention,
         ),
         'prompt_encoder': PromptEncoder(
             embed_dim=sizes.prompt_dim,

@@ -53,7 +53,8 @@ class SAMSegmentor(BaseModel):
     of (logits, targets); default: BCE and soft IoU for two classes, Dice of the batch and
     cross-entropy for more. ignore_index: the masks' label of pixels of no class, which losses get
     as 255; default: 255 for more than two classes, none for two, since masks of 0 and 255 would
-    train to nothing.
+    train to nothing. attention: how the encoder computes it, 'auto', 'stock', 'fused' or 'pieces',
+    which differ in memory and time alone; see `EncoderAttention`.
 
     The state dict has exactly the names, and the architecture's shapes, of `segment_anything`; with
     more than two classes those below `mask_decoder.class_masks` stand beside them, fresh unless the
@@ -73,6 +74,7 @@ class SAMSegmentor(BaseModel):
         fresh: Sequence[str] = (),
         loss: dict[str, Any] | None = None,
         ignore_index: int | None = None,
+        attention: str = 'auto',
     ) -> None:
         if not 2 <= num_classes <= IGNORE_INDEX:
             raise ValueError(
@@ -95,7 +97,7 @@ class SAMSegmentor(BaseModel):
         self.checkpoint = checkpoint
         self.encoder_weights = encoder_weights
         self.fresh = (fresh,) if isinstance(fresh, str) else tuple(fresh)
-        for name, part in build_sam_parts(arch, image_size).items():
+        for name, part in build_sam_parts(arch, image_size, attention=attention).items():
             self.add_module(name, part)
         if num_classes > 2:
             # Last, so that all else starts as in a model of two classes.

@@ -83,12 +83,14 @@ def start_tuning(
     plan: str | None = None,
     engine: str = 'auto',
     embed: Embedding | None = None,
+    recompute: bool | int | str = False,
 ) -> Started:
     """Convert the runner's model, and give the optimizer and the wrapper what is trained.
 
     plan: a plan file to train from instead of selecting. On resume, the plan and the values come
         from the checkpoint.
     embed: in place of the model's own embedding; see `model_parts`.
+    recompute: which blocks run again in the backward pass; see `gps_seg.tune`.
 
     Raises ValueError where the plan or the checkpoint do not fit the base.
     """
@@ -96,9 +98,20 @@ def start_tuning(
     model, parts, files = load_base(runner, address=source.base, embed=embed)
 
     def make(base: str) -> Plan:
-        return plan_of_runner(runner, method, parts, settings, base=base, engine=engine)
+        return plan_of_runner(
+            runner, method, parts, settings, base=base, engine=engine, recompute=recompute
+        )
 
-    tuning = start(model, method, parts, make, plan=plan, resume=source.tuning, engine=engine)
+    tuning = start(
+        model,
+        method,
+        parts,
+        make,
+        plan=plan,
+        resume=source.tuning,
+        engine=engine,
+        recompute=recompute,
+    )
     if runner.rank == 0 and not tuning.plan.is_empty:
         tuning.plan.save(Path(runner.work_dir) / PLAN_FILE)
     for line in str(tuning).splitlines():
@@ -123,11 +136,14 @@ def plan_alone(
     *,
     engine: str = 'auto',
     embed: Embedding | None = None,
+    recompute: bool | int | str = False,
 ) -> Plan:
     """Make the plan that training would start from, and train nothing. The runner must be new."""
     model, parts, _ = load_base(runner, address=runner._load_from, embed=embed)
     base = base_fingerprint(model, parts.fresh)
-    return plan_of_runner(runner, method, parts, settings, base=base, engine=engine)
+    return plan_of_runner(
+        runner, method, parts, settings, base=base, engine=engine, recompute=recompute
+    )
 
 
 def load_base(
@@ -165,6 +181,7 @@ def plan_of_runner(
     *,
     base: str,
     engine: str = 'auto',
+    recompute: bool | int | str = False,
 ) -> Plan:
     """Select from the runner's training images, shared by the ranks; one plan for all of them."""
     rank, num_ranks = get_dist_info()
@@ -196,6 +213,7 @@ def plan_of_runner(
         else None,
         reduce=sum_over_ranks,
         trial=trial_of_runner(runner, model, engine=engine) if starts_by_itself(method) else None,
+        recompute=recompute,
     )
     if method.needs_data and batches.num_done < len(batches):
         MMLogger.get_current_instance().info(

@@ -11,7 +11,8 @@ import gps_seg
 from gps_seg.methods import Method, ModelParts, Plan, SelectingMethod, TrainingData
 from gps_seg.selection import UntilStable
 from gps_seg.selection.scoring import Reduce
-from gps_seg.tuning.auto_start import plan_with_start, starts_by_itself
+from gps_seg.tuning.auto_start import check_recompute_of, plan_with_start, starts_by_itself
+from gps_seg.tuning.recomputing import blocks_recomputed
 from gps_seg.tuning.selection_pass import ImageBatches, PassProgress, SelectionPass
 from gps_seg.tuning.trial_step import Trial
 
@@ -31,6 +32,7 @@ def make_plan(
     progress: PassProgress | None = None,
     reduce: Reduce | None = None,
     trial: Trial | None = None,
+    recompute: bool | int | str = False,
 ) -> Plan:
     """What a method decides to train, with the provenance of that decision.
 
@@ -41,11 +43,13 @@ def make_plan(
     progress: reports on the pass; closed at its end.
     reduce: sums tensors over ranks, in place; None for one process.
     trial: a training batch to count steps on; needed where train_from is 'auto'.
+    recompute: as in `tune`; the pass then holds the activations of one block at a time.
 
     The provenance says all that the plan depends on, with the number of images that were really
     used (0 for a method without data). Raises ValueError where images are needed but not given.
     """
-    decide = _decision(method, trial, reduce)
+    check_recompute_of(method, recompute)
+    decide = _decision(method, trial, reduce, recompute)
     if method.needs_data:
         if batches is None:
             raise ValueError(
@@ -59,26 +63,30 @@ def make_plan(
     return plan.described(**seeds, method=made_by, base=base, version=gps_seg.__version__)
 
 
-def _decision(method: Method, trial: Trial | None, reduce: Reduce | None) -> Decide:
+def _decision(
+    method: Method, trial: Trial | None, reduce: Reduce | None, recompute: bool | int | str
+) -> Decide:
     if not starts_by_itself(method):
-        return method.plan
+        return partial(_with_blocks_recomputed, method) if recompute else method.plan
     if trial is None:
         raise ValueError(
             "train_from='auto' counts training steps on a batch of training images: give a loader "
             'of (images, labels), and the loss where the model is of no class that is known'
         )
-    return partial(_with_start, method, trial, reduce)
+
+    def decide(model: nn.Module, parts: ModelParts, data: TrainingData | None) -> Plan:
+        return plan_with_start(
+            model, method, parts, data, trial=trial, reduce=reduce, recompute=recompute
+        )
+
+    return decide
 
 
-def _with_start(
-    method: Method,
-    trial: Trial,
-    reduce: Reduce | None,
-    model: nn.Module,
-    parts: ModelParts,
-    data: TrainingData | None,
+def _with_blocks_recomputed(
+    method: Method, model: nn.Module, parts: ModelParts, data: TrainingData | None
 ) -> Plan:
-    return plan_with_start(model, method, parts, data, trial=trial, reduce=reduce)
+    with blocks_recomputed(model, parts.blocks):
+        return method.plan(model, parts, data)
 
 
 def _from_images(

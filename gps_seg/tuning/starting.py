@@ -13,6 +13,7 @@ from gps_seg.methods import METHODS, Method, ModelParts, Plan, build_method, des
 from gps_seg.methods.describe import PairEmbed, PairLoss
 from gps_seg.methods.parts import Loss
 from gps_seg.sparse import check_engine
+from gps_seg.tuning.auto_start import check_recompute_of
 from gps_seg.tuning.base import base_fingerprint
 from gps_seg.tuning.pairs import PairBatches
 from gps_seg.tuning.plan_file import check_base, check_method, load_plan
@@ -32,6 +33,7 @@ def start(
     plan: str | Path | Plan | None = None,
     resume: Mapping[str, Any] | None = None,
     engine: str = 'auto',
+    recompute: bool | int | str = False,
 ) -> Tuning:
     """Decide where the plan comes from, and apply it: what every runner calls.
 
@@ -39,10 +41,12 @@ def start(
     plan: a plan, or the path of one.
     resume: what `Tuning.state_dict` gave; its plan and values are taken, nothing is selected.
     engine: how the gradients of selected entries are computed; see `gps_seg.make_sparse`.
+    recompute: which blocks run again in the backward pass; see `tune`.
 
     Raises ValueError, with the model as it was, where these do not fit the model.
     """
     check_engine(engine)
+    check_recompute_of(method, recompute)
     refuse_tuned(model)
     base = base_fingerprint(model, parts.fresh)
     seconds = 0.0
@@ -64,7 +68,16 @@ def start(
         decided = make(base)
         seconds = time.monotonic() - begin
     check_method(decided, method)
-    tuning = Tuning(model, method, parts, decided, base=base, engine=engine, seconds=seconds)
+    tuning = Tuning(
+        model,
+        method,
+        parts,
+        decided,
+        base=base,
+        engine=engine,
+        seconds=seconds,
+        recompute=recompute,
+    )
     if resume is not None:
         try:
             tuning.load_state_dict(resume)
@@ -88,6 +101,7 @@ def tune(
     selection_pass: Mapping[str, Any] | None = None,
     seed: int = 0,
     engine: str = 'auto',
+    recompute: bool | int | str = False,
     **settings: Any,
 ) -> Tuning:
     """Convert a model so that only what a method selects, adds or names is trained.
@@ -111,6 +125,11 @@ def tune(
         `num_images` and `stop_agreement` shorten the pass.
     seed: of what the loader draws.
     engine: how the gradients of selected entries are computed; see `make_sparse`.
+    recompute: the first of the trained blocks that keep their inputs alone, for their forward pass
+        runs again in the backward pass: a number, True for all, or 'auto' for as few as
+        train_from='auto' needs for its budget of memory. Gradients are the same bit for bit; the
+        price is a second forward pass of these blocks. The selection pass then holds the
+        activations of one block at a time. A resume may change it.
 
     Raises ValueError that names the next step, with the model as it was.
     """
@@ -119,10 +138,27 @@ def tune(
 
     def make(base: str) -> Plan:
         return _plan_from_loader(
-            model, chosen, parts, loader, selection_pass, seed=seed, base=base, engine=engine
+            model,
+            chosen,
+            parts,
+            loader,
+            selection_pass,
+            seed=seed,
+            base=base,
+            engine=engine,
+            recompute=recompute,
         )
 
-    return start(model, chosen, parts, make, plan=plan, resume=resume, engine=engine)
+    return start(
+        model,
+        chosen,
+        parts,
+        make,
+        plan=plan,
+        resume=resume,
+        engine=engine,
+        recompute=recompute,
+    )
 
 
 def select(
@@ -136,6 +172,7 @@ def select(
     loss: PairLoss | None = None,
     selection_pass: Mapping[str, Any] | None = None,
     seed: int = 0,
+    recompute: bool | int | str = False,
     **settings: Any,
 ) -> Plan:
     """Make the plan that `tune` with the same arguments would train from, and train nothing.
@@ -147,7 +184,16 @@ def select(
     parts = describe(model, head=head, fresh=fresh, embed=embed, loss=loss)
     refuse_tuned(model)
     base = base_fingerprint(model, parts.fresh)
-    return _plan_from_loader(model, chosen, parts, loader, selection_pass, seed=seed, base=base)
+    return _plan_from_loader(
+        model,
+        chosen,
+        parts,
+        loader,
+        selection_pass,
+        seed=seed,
+        base=base,
+        recompute=recompute,
+    )
 
 
 def _method(method: str | Method, settings: Mapping[str, Any]) -> Method:
@@ -176,6 +222,7 @@ def _plan_from_loader(
     seed: int,
     base: str,
     engine: str = 'auto',
+    recompute: bool | int | str = False,
 ) -> Plan:
     # The loader makes the batches.
     settings = SelectionPass.of({'batch_size': None, **(selection_pass or {})})
@@ -197,7 +244,15 @@ def _plan_from_loader(
     if batches is not None and parts.loss is not None:
         trial = Trial(partial(_loss_of_first_batch, parts.loss, batches), engine)
     return make_plan(
-        model, method, parts, batches, base=base, seed=seed, settings=settings, trial=trial
+        model,
+        method,
+        parts,
+        batches,
+        base=base,
+        seed=seed,
+        settings=settings,
+        trial=trial,
+        recompute=recompute,
     )
 
 

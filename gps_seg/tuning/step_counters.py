@@ -1,5 +1,6 @@
 """What a training step does and keeps, counted while it runs: operations and saved bytes."""
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -43,6 +44,10 @@ def flop_counter() -> FlopCounterMode:
     return FlopCounterMode(display=False, custom_mapping=right)
 
 
+# The bytes of each storage.
+Storages = dict[StorageWeakRef, int]
+
+
 class SavedBytes(AbstractContextManager):
     """Counts the storages that autograd saves within it, without those that the model owns.
 
@@ -55,21 +60,33 @@ class SavedBytes(AbstractContextManager):
         self.own = {tensor.untyped_storage().data_ptr() for tensor in tensors_held(model)}
         self.keep = keep
         # Weak references keep no memory, but hold the identity: no storage is taken for another.
-        self.storages: dict[StorageWeakRef, int] = {}
+        self.storages: Storages = {}
+        # Those that are saved outside of any scope, and the scope that is on; see saved_by_blocks.
+        self.outside: Storages = {}
+        self.scope = self.outside
         self._hooks = torch.autograd.graph.saved_tensors_hooks(self._pack, _unpack)
 
     def _pack(self, tensor: Tensor) -> Any:
         parts = [tensor._indices(), tensor._values()] if tensor.is_sparse else [tensor]
         mine = False
         for part in parts:
-            storage = part.untyped_storage()
-            if storage.data_ptr() in self.own:
+            if part.untyped_storage().data_ptr() in self.own:
                 mine = True
-            else:
-                self.storages[StorageWeakRef(storage)] = storage.nbytes()
+        storages = self.storages_of(parts)
+        self.storages |= storages
+        self.scope |= storages
         if self.keep or mine or tensor.is_sparse or not tensor.dtype.is_floating_point:
             return tensor
         return tensor.shape, tensor.dtype, tensor.device
+
+    def storages_of(self, tensors: Sequence[Tensor]) -> Storages:
+        """The storages of tensors, without those that the model owns."""
+        storages = [tensor.untyped_storage() for tensor in tensors]
+        return {
+            StorageWeakRef(storage): storage.nbytes()
+            for storage in storages
+            if storage.data_ptr() not in self.own
+        }
 
     def __enter__(self) -> 'SavedBytes':
         self._hooks.__enter__()

@@ -1,12 +1,13 @@
 """One training step of a method, counted without being kept."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor, nn
 
 from gps_seg.methods import Method, ModelParts, NothingLeftError, Plan
 from gps_seg.selection import preserved
+from gps_seg.tuning.saved_by_blocks import largest_held, saved_by_blocks
 from gps_seg.tuning.step_counters import SavedBytes, flop_counter, num_bytes, tensors_held
 
 # Gradients, and the two moments of Adam.
@@ -33,10 +34,24 @@ class StepCost:
         trained, and of what is saved for backward. Passing values of single layers, copies (an
         average of the weights) and the device's own needs are not in it.
     flop: operations of the forward and the backward pass; a multiply-add is two.
+    again: memory and flop where the first 1, 2, ... trained blocks run again in the backward pass.
     """
 
     memory: int
     flop: int
+    again: tuple[tuple[int, int], ...] = ()
+
+    def recomputing(self, num: int) -> 'StepCost':
+        """The same step with its first `num` trained blocks computed again."""
+        return StepCost(*self.again[num - 1]) if num else self
+
+    def fewest_recomputed(self, memory: int) -> int | None:
+        """How many of the first trained blocks must run again to need no more than `memory`.
+
+        None where that does not suffice.
+        """
+        numbers = range(len(self.again) + 1)
+        return next((n for n in numbers if self.recomputing(n).memory <= memory), None)
 
 
 def count_trial(
@@ -61,21 +76,32 @@ def count_trial(
             value = trial.loss()
             return value if applied.penalty is None else value + applied.penalty()
 
-        saved, flop = _counted(model, trained, loss)
+        blocks = trained_blocks(applied.parts)
+        saved, flop, again = _counted(model, trained, loss, blocks)
     finally:
         applied.remove()
-    return StepCost(held + saved, flop)
+    return StepCost(held + saved, flop, tuple((held + bytes_, flop_) for bytes_, flop_ in again))
+
+
+def trained_blocks(parts: ModelParts) -> tuple[str, ...]:
+    """The blocks from the first trained one on."""
+    first = 0 if parts.first_block is None else parts.blocks.index(parts.first_block)
+    return parts.blocks[first:]
 
 
 def _counted(
-    model: nn.Module, trained: list[nn.Parameter], loss: Callable[[], Tensor]
-) -> tuple[int, int]:
-    """Bytes saved by one step, and its operations."""
+    model: nn.Module,
+    trained: list[nn.Parameter],
+    loss: Callable[[], Tensor],
+    blocks: Sequence[str],
+) -> tuple[int, int, list[tuple[int, int]]]:
+    """Bytes saved by one step and its operations, as it is and with blocks computed again."""
     forward, backward = flop_counter(), flop_counter()
     with preserved(model, training=True):
         hooks = [p.register_post_accumulate_grad_hook(_drop_gradient) for p in trained]
         try:
-            with forward, SavedBytes(model, keep=False) as saved:
+            saved = SavedBytes(model, keep=False)
+            with forward, saved, saved_by_blocks(model, blocks, saved, forward) as each:
                 value = loss()
             with backward:
                 if value.requires_grad:
@@ -83,7 +109,12 @@ def _counted(
         finally:
             for hook in hooks:
                 hook.remove()
-    return saved.total, forward.get_total_flops() + backward.get_total_flops()
+    total = forward.get_total_flops() + backward.get_total_flops()
+    again, extra = [], 0
+    for num, block in enumerate(each, start=1):
+        extra += block.flop
+        again.append((largest_held(saved.outside, each, num), total + extra))
+    return saved.total, total, again
 
 
 def _drop_gradient(parameter: Tensor) -> None:

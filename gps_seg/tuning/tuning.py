@@ -17,10 +17,11 @@ from gps_seg.delta.bits import copy_of
 from gps_seg.methods import Method, ModelParts, Plan, method_in_words, method_settings
 from gps_seg.sparse import TrainableSummary, read_back, refill_optimizer
 from gps_seg.sparse.norms import FrozenNorm
-from gps_seg.tuning.auto_start import WHY, decided
+from gps_seg.tuning.auto_start import WHY, blocks_again, check_recompute_of, decided
 from gps_seg.tuning.base import Base, base_fingerprint, tensors_of
 from gps_seg.tuning.own_files import read_whole, save_files
 from gps_seg.tuning.plan_file import in_words
+from gps_seg.tuning.recomputing import recompute_blocks
 from gps_seg.tuning.resume import FORMAT, check_fits, check_same_run, check_whole
 from gps_seg.tuning.step_guard import guard_steps
 
@@ -48,7 +49,8 @@ class Tuning:
     those of added modules beside them); this handle holds everything else.
 
     model: the converted model. method, parts, plan: how it was converted.
-    seconds: what the selection took; 0 for a plan from a file.
+    seconds: what the selection took; 0 for a plan from a file. recompute: as in `tune`;
+    `recomputed` are the paths of the blocks.
     """
 
     def __init__(
@@ -61,7 +63,9 @@ class Tuning:
         base: str | None = None,
         engine: str = 'auto',
         seconds: float = 0.0,
+        recompute: bool | int | str = False,
     ) -> None:
+        check_recompute_of(method, recompute)
         self.model = model
         self.method = method
         self.parts = parts
@@ -80,6 +84,11 @@ class Tuning:
                 'it would train are missing or frozen (requires_grad is False); set requires_grad '
                 'where training is wanted, or name the head by head=[...]'
             )
+        try:
+            self.recomputed = blocks_again(plan, self._applied.parts, recompute)
+        except ValueError:
+            self._applied.remove()
+            raise
         if engine != 'auto':
             self._applied.sparse.use_engine(engine)
         state = self._stock_tensors()
@@ -95,6 +104,7 @@ class Tuning:
         self.penalty_used = False
         # For all optimizers: the wrong one is not known here.
         self._unguard = guard_steps(self)
+        self._run_once = recompute_blocks(model, self.recomputed)
         _TUNED.add(model)
 
     @property
@@ -153,6 +163,8 @@ class Tuning:
         if WHY in self.plan.provenance:
             lines.append(f"where 'auto' starts: {self.plan.provenance[WHY]}")
         lines += self._late_in_words()
+        if self.recomputed:
+            lines.append(f'computed again in the backward pass: {len(self.recomputed)} blocks')
         lines.append(f'base {short(self.base)}; {len(self.fresh)} tensors started fresh')
         return '\n'.join(lines)
 
@@ -440,6 +452,7 @@ class Tuning:
     def _end(self, how: str) -> None:
         self._ended = how
         self._unguard()
+        self._run_once()
         _TUNED.discard(self.model)
 
     def _check_running(self) -> None:

@@ -393,7 +393,8 @@ def test_a_budget_of_memory_recomputes_blocks_in_the_selection_pass() -> None:
             gps_seg.select(model, pictures, method='gps', train_from='auto', budget=budget)
         )
         num_calls.append(len(calls))
-    assert num_calls[1] == num_calls[0] + 1
+    # Once to count what the pass needs, before it is compared with the budget, and once again.
+    assert num_calls[1] == num_calls[0] + 2
     assert plans[0].selection.overlap(plans[1].selection) == 1
 
 
