@@ -3,8 +3,11 @@
 from gps_seg.datasets.augment import Augment
 from gps_seg.datasets.border_class import AddBorderClass, BorderedMaskFolder, black_border
 from gps_seg.datasets.box_prompt import BoxPrompt
+from gps_seg.datasets.longest_side import LongestSideResize
 from gps_seg.datasets.mask_folder import MaskFolderDataset
 from gps_seg.datasets.mask_transforms import LoadMask
+from gps_seg.datasets.object_prompts import ObjectPrompts, PackObjects
+from gps_seg.datasets.objects import LoadObjects
 from gps_seg.datasets.reading import LoadImage, read_image
 from gps_seg.datasets.resize import SquashResize
 from gps_seg.datasets.sampler import EpochSampler
@@ -23,8 +26,12 @@ __all__ = [
     'FlipAndTurn',
     'LoadImage',
     'LoadMask',
+    'LoadObjects',
+    'LongestSideResize',
     'MaskFolder',
     'MaskFolderDataset',
+    'ObjectPrompts',
+    'PackObjects',
     'SeededDataset',
     'SquashResize',
     'StoredViews',

@@ -10,6 +10,7 @@ from gps_seg.models.monai_losses import (
     MonaiGeneralizedDiceLoss,
     MonaiTverskyLoss,
 )
+from gps_seg.models.padding import SAMDataPreProcessor
 from gps_seg.models.sam_segmentor import SAMSegmentor
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     'MonaiDiceLoss',
     'MonaiGeneralizedDiceLoss',
     'MonaiTverskyLoss',
+    'SAMDataPreProcessor',
     'SAMSegmentor',
     'TunableEncoderDecoder',
 ]
