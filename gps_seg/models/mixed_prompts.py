@@ -10,6 +10,7 @@ from gps_seg.models.decoding import decode_tokens
 from gps_seg.models.labels import IGNORE_INDEX
 from gps_seg.models.object_batch import objects_of
 from gps_seg.models.prompt_rounds import SINGLE, iou_of_masks, prompted_losses, upsampled
+from gps_seg.models.prompts import encode_prompts
 
 
 def check_mixed(*, num_classes: int, rounds: int, loss: Any) -> None:
@@ -43,7 +44,7 @@ def mixed_losses(
     equally, so that images of many objects change nothing about the balance.
     """
     counted = targets != IGNORE_INDEX
-    mask_loss, quality_loss = _without_prompt(model, embeddings, (targets == 1), counted)
+    mask_loss, quality_loss = _without_prompt(model, embeddings, targets == 1, counted)
     losses = {'loss_no_prompt': mask_loss}
     objects = objects_of(counted, data_samples or [])
     if len(objects):
@@ -64,7 +65,7 @@ def mixed_losses(
 def _without_prompt(
     model: Any, embeddings: Tensor, truth: Tensor, counted: Tensor
 ) -> tuple[Tensor, Tensor]:
-    positions, sparse, dense = model.no_prompts(len(embeddings))
+    positions, sparse, dense = encode_prompts(model.prompt_encoder, len(embeddings))
     logits, qualities = decode_tokens(
         model.mask_decoder, embeddings, positions, sparse, dense, tokens=SINGLE
     )

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 import torch.nn.functional as F
 from mmengine.logging import print_log
 from mmengine.model import BaseModel
@@ -25,13 +24,13 @@ from gps_seg.models.decoding import decode
 from gps_seg.models.labels import IGNORE_INDEX, class_labels
 from gps_seg.models.mixed_prompts import check_mixed, mixed_losses
 from gps_seg.models.padding import preprocessor_of
+from gps_seg.models.prompts import boxes_of, encode_prompts
 from gps_seg.models.target_masks import stacked_masks
 from gps_seg.models.weights import (
     load_strictly,
     named_by,
     read_weight_file,
-    sam_state_from_timm,
-    weights_layout,
+    sam_state,
 )
 
 PROMPTS = ('none', 'box', 'mixed')
@@ -123,7 +122,9 @@ class SAMSegmentor(BaseModel):
             return
         source = self.checkpoint or self.encoder_weights
         if source is not None:
-            state = self._sam_state(source)
+            state = sam_state(
+                read_weight_file(source), whole=self.checkpoint is not None, source=source
+            )
             fresh = with_fresh_classes(
                 self.fresh, state, num_classes=self.num_classes, source=source
             )
@@ -234,50 +235,11 @@ class SAMSegmentor(BaseModel):
         """The tokens and hypernetworks of the classes; None with two classes."""
         return getattr(self.mask_decoder, 'class_masks', None)
 
-    def _sam_state(self, source: str) -> dict[str, Tensor]:
-        state = read_weight_file(source)
-        layout = weights_layout(state)
-        if self.checkpoint is not None:
-            if layout == 'timm':
-                raise ValueError(
-                    f'{source} holds a plain ViT, not a SAM; give it as encoder_weights'
-                )
-            return state
-        if layout == 'timm':
-            return sam_state_from_timm(state)
-        return {n: tensor for n, tensor in state.items() if n.startswith('image_encoder.')}
-
-    def no_prompts(self, batch: int) -> tuple[Tensor, Tensor, Tensor]:
-        """What stands for the prompts of a batch without any; shapes as of `_encode_prompts`."""
-        device = self.prompt_encoder.no_mask_embed.weight.device
-        with torch.autocast(device.type, enabled=False):
-            positions = self.prompt_encoder.get_dense_pe()
-            sparse, dense = self.prompt_encoder(points=None, boxes=None, masks=None)
-        return positions, sparse.expand(batch, -1, -1), dense
-
     def _encode_prompts(
         self, batch: int, data_samples: list[SegDataSample] | None
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Positions (1, C, h, w), sparse prompts (B, N, C) and dense prompts (B or 1, C, h, w)."""
-        device = self.prompt_encoder.no_mask_embed.weight.device
-        if self.prompt != 'box':
-            return self.no_prompts(batch)
-        boxes = self._boxes(batch, data_samples).to(device)
-        # Coordinates times random frequencies: half precision would move the prompts by pixels.
-        with torch.autocast(device.type, enabled=False):
-            positions = self.prompt_encoder.get_dense_pe()
-            sparse, dense = self.prompt_encoder(points=None, boxes=boxes, masks=None)
-        return positions, sparse.expand(batch, -1, -1), dense
-
-    def _boxes(self, batch: int, data_samples: list[SegDataSample] | None) -> Tensor:
-        samples = data_samples or []
-        boxes = [sample.metainfo.get('box_prompt') for sample in samples]
-        if len(boxes) != batch or any(box is None for box in boxes):
-            raise ValueError(
-                "prompt='box' needs box_prompt in the metainfo of every data sample; add BoxPrompt "
-                "to the pipeline, or set prompt='none'"
-            )
-        return torch.stack([torch.as_tensor(box, dtype=torch.float32) for box in boxes])
+        boxes = boxes_of(batch, data_samples) if self.prompt == 'box' else None
+        return encode_prompts(self.prompt_encoder, batch, boxes)
 
     def _targets(self, inputs: Tensor, data_samples: list[SegDataSample] | None) -> Tensor:
         """The masks as (B, 1, H, W) int64: classes, and IGNORE_INDEX where there is none."""

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from functools import partial
 
+import torch
 from segment_anything.modeling import ImageEncoderViT, Sam
 from torch import Tensor, nn
 
@@ -32,29 +33,27 @@ def stock_sam(
     """
     native = ARCHITECTURES[arch].native_grid * PATCH_SIZE if arch in ARCHITECTURES else PATCH_SIZE
     size = native if image_size is None else image_size
-    parts = build_sam_parts(arch, size)
-    encoder = parts['image_encoder']
-    if size == native:
-        sizes = ARCHITECTURES[arch]
-        encoder = ImageEncoderViT(
-            img_size=native,
-            patch_size=PATCH_SIZE,
-            embed_dim=sizes.embed_dim,
-            depth=sizes.depth,
-            num_heads=sizes.num_heads,
-            out_chans=sizes.prompt_dim,
-            norm_layer=partial(nn.LayerNorm, eps=1e-6),
-            use_rel_pos=True,
-            window_size=sizes.window_size,
-            global_attn_indexes=sizes.global_blocks,
-        )
-    encoder.img_size = size  # what Sam pads to
-    sam = Sam(
-        encoder,
-        parts['prompt_encoder'],
-        parts['mask_decoder'],
-        pixel_mean=list(mean),
-        pixel_std=list(std),
-    )
+    with torch.random.fork_rng(devices=[]):  # the weights that are overwritten are drawn from it
+        parts = build_sam_parts(arch, size)
+        if size == native:
+            parts['image_encoder'] = _stock_encoder(arch)
+    parts['image_encoder'].img_size = size  # what Sam pads to
+    sam = Sam(**parts, pixel_mean=list(mean), pixel_std=list(std))
     sam.load_state_dict(dict(state))
     return sam.eval()
+
+
+def _stock_encoder(arch: str) -> ImageEncoderViT:
+    sizes = ARCHITECTURES[arch]
+    return ImageEncoderViT(
+        img_size=sizes.native_grid * PATCH_SIZE,
+        patch_size=PATCH_SIZE,
+        embed_dim=sizes.embed_dim,
+        depth=sizes.depth,
+        num_heads=sizes.num_heads,
+        out_chans=sizes.prompt_dim,
+        norm_layer=partial(nn.LayerNorm, eps=1e-6),
+        use_rel_pos=True,
+        window_size=sizes.window_size,
+        global_attn_indexes=sizes.global_blocks,
+    )
