@@ -32,7 +32,7 @@ from torch import nn  # noqa: E402
 import gps_seg.models  # noqa: E402, F401
 from gps_seg.datasets.box_prompt import BoxPrompt  # noqa: E402
 from gps_seg.datasets.object_prompts import ObjectPrompts, PackObjects  # noqa: E402
-from gps_seg.datasets.procedural import draw_objects  # noqa: E402
+from gps_seg.datasets.procedural import draw_objects, four_scenes  # noqa: E402
 from gps_seg.evaluation import ForegroundMetric  # noqa: E402
 from gps_seg.files import load_tensors, save_tensors  # noqa: E402
 
@@ -65,20 +65,6 @@ def vary(
     if rng.random() < 0.5:
         image, mask = image[:, ::-1], mask[:, ::-1]
     return image[..., rng.permutation(3)], mask
-
-
-def four_scenes(
-    images: Sequence[np.ndarray], masks: Sequence[np.ndarray]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Four scenes at half their size in one image. Returns it and its objects, numbered 1 to 4."""
-    half = SIZE // 2
-    image, objects = np.empty((SIZE, SIZE, 3), np.uint8), np.zeros((SIZE, SIZE), np.uint8)
-    for number in range(4):
-        rows, columns = (slice(half * n, half * (n + 1)) for n in divmod(number, 2))
-        scene = np.ascontiguousarray(images[number])
-        image[rows, columns] = cv2.resize(scene, (half, half), interpolation=cv2.INTER_AREA)
-        objects[rows, columns] = masks[number][::2, ::2] * np.uint8(number + 1)
-    return image, objects
 
 
 def pack(image: np.ndarray, mask: np.ndarray, draw: tuple[int, ...], jitter: float) -> Batch:

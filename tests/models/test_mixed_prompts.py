@@ -273,7 +273,20 @@ def test_losses_and_gradients_are_those_of_a_loop_over_objects(
         for losses in (found, expected)
     ]
     for name, mine, theirs in zip(names, *gradients, strict=True):
-        torch.testing.assert_close(mine, theirs, rtol=1e-3, atol=1e-4, msg=name)
+        torch.testing.assert_close(mine, theirs, rtol=1e-3, atol=1e-6, msg=name)
+
+
+@pytest.mark.parametrize('by_box', [True, False])
+def test_a_batch_may_hold_boxes_alone_or_points_alone(
+    model: SAMSegmentor, images: Callable[..., Tensor], by_box: bool
+) -> None:
+    sample = object_sample(0, 3)
+    sample.first_prompts.by_box[:] = by_box
+    embeddings = model.image_encoder(images(1)).detach()
+    parts = (model.prompt_encoder, model.mask_decoder, model.loss_function)
+    found = prompted_losses(*parts, embeddings, batch_of([sample]), rounds=3)
+    expected = reference(model, embeddings, batch_of([sample]), 3)
+    torch.testing.assert_close(found, expected[:2], rtol=1e-4, atol=1e-5)
 
 
 def test_every_mask_token_and_the_quality_head_get_a_gradient(
