@@ -276,6 +276,22 @@ def test_losses_and_gradients_are_those_of_a_loop_over_objects(
         torch.testing.assert_close(mine, theirs, rtol=1e-3, atol=1e-6, msg=name)
 
 
+def test_no_gradient_flows_through_the_mask_that_is_handed_on(
+    model: SAMSegmentor, images: Callable[..., Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handed: list[Tensor] = []
+    original = prompt_rounds.embedded_prompts
+
+    def recorded(encoder: Any, points: Any, boxes: Any, masks: Any) -> Any:
+        handed.extend([] if masks is None else [masks])
+        return original(encoder, points, boxes, masks)
+
+    monkeypatch.setattr(prompt_rounds, 'embedded_prompts', recorded)
+    model(images(1), [object_sample(0, 3)], mode='loss')
+    assert handed
+    assert not any(masks.requires_grad for masks in handed)
+
+
 @pytest.mark.parametrize('by_box', [True, False])
 def test_a_batch_may_hold_boxes_alone_or_points_alone(
     model: SAMSegmentor, images: Callable[..., Tensor], by_box: bool
