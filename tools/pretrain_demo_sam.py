@@ -1,8 +1,10 @@
 """Pretrain the demo's tiny SAM on drawn scenes: `python tools/pretrain_demo_sam.py`.
 
-It learns to segment the main object of a scene, half of the steps without a prompt and half with
-its box. About ten minutes on two cores. The weights depend on the arguments, `--threads` included,
-and on the versions of torch, NumPy and OpenCV alone.
+First it learns to segment the main object of a scene, half of the steps without a prompt and half
+with its box. Then it learns to be prompted (`prompt='mixed'`): any object that a box, points or a
+mask ask for, as SAM was trained; some images hold four small scenes, in which only a prompt tells
+the objects apart. About half an hour on two cores. The weights depend on the arguments, `--threads`
+included, and on the versions of torch, NumPy and OpenCV alone.
 """
 
 import argparse
@@ -29,13 +31,18 @@ from torch import nn  # noqa: E402
 
 import gps_seg.models  # noqa: E402, F401
 from gps_seg.datasets.box_prompt import BoxPrompt  # noqa: E402
-from gps_seg.datasets.procedural import draw_objects  # noqa: E402
+from gps_seg.datasets.object_prompts import ObjectPrompts, PackObjects  # noqa: E402
+from gps_seg.datasets.procedural import draw_objects, four_scenes  # noqa: E402
 from gps_seg.evaluation import ForegroundMetric  # noqa: E402
-from gps_seg.files import save_tensors  # noqa: E402
+from gps_seg.files import load_tensors, save_tensors  # noqa: E402
 
 WEIGHTS = ROOT / 'gps_seg' / 'models' / 'demo_sam.safetensors'
 SIZE = 256
 TRAIN, HELD_OUT = 0, 1  # the streams of scenes
+FOUR_SCENES = 0.5  # the share of training images that hold four scenes
+MAX_OBJECTS = 4  # asked about in one image
+SETTINGS = ('steps', 'batch_size', 'lr', 'mixed_steps', 'mixed_batch_size', 'mixed_lr')
+SETTINGS += ('seed', 'threads', 'images')
 Batch = dict[str, list]
 
 
@@ -70,6 +77,19 @@ def pack(image: np.ndarray, mask: np.ndarray, draw: tuple[int, ...], jitter: flo
     return dict(inputs=[torch.from_numpy(pixels)], data_samples=[sample])
 
 
+def pack_objects(image: np.ndarray, objects: np.ndarray, draw: tuple[int, ...]) -> Batch:
+    """One sample with prompts about its objects. objects: (H, W), numbers from 1 on."""
+    results = {
+        'img': np.ascontiguousarray(image[..., ::-1]),
+        'gt_seg_map': (objects > 0).astype(np.uint8),
+        'gt_object_map': objects,
+        'draw': draw,
+    }
+    for step in (ObjectPrompts(max_objects=MAX_OBJECTS), PackObjects(meta_keys=('draw',))):
+        results = step.transform(results)
+    return {key: [value] for key, value in results.items()}
+
+
 def collate(samples: list[Batch]) -> Batch:
     """Join samples to a batch."""
     return {key: [value for sample in samples for value in sample[key]] for key in samples[0]}
@@ -78,13 +98,31 @@ def collate(samples: list[Batch]) -> Batch:
 def training_batches(
     images: np.ndarray, masks: np.ndarray, *, seed: int, steps: int, batch_size: int
 ) -> Iterator[Batch]:
-    """Random varied scenes, `steps` batches of them."""
+    """Random varied scenes with their boxes, `steps` batches of them."""
     for step in range(steps):
         rng = np.random.default_rng([2, seed, step])
         samples = []
         for position, index in enumerate(rng.choice(len(images), batch_size, replace=False)):
             image, mask = vary(rng, images[index], masks[index])
             samples.append(pack(image, np.ascontiguousarray(mask), (seed, step, position), 0.1))
+        yield collate(samples)
+
+
+def object_batches(
+    images: np.ndarray, masks: np.ndarray, *, seed: int, steps: int, batch_size: int
+) -> Iterator[Batch]:
+    """Random varied scenes, alone or four in one image, with prompts about their objects."""
+    for step in range(steps):
+        rng = np.random.default_rng([3, seed, step])
+        samples = []
+        for position, index in enumerate(rng.choice(len(images), batch_size, replace=False)):
+            image, mask = vary(rng, images[index], masks[index])
+            objects = mask.astype(np.uint8)
+            if rng.random() < FOUR_SCENES:
+                others = rng.integers(len(images), size=3)
+                scenes = [(image, mask), *(vary(rng, images[n], masks[n]) for n in others)]
+                image, objects = four_scenes(*zip(*scenes, strict=True))
+            samples.append(pack_objects(image, objects, (seed, step, position)))
         yield collate(samples)
 
 
@@ -119,25 +157,35 @@ def rate(step: int, steps: int) -> float:
     return min(1.0, (step + 1) / 100) * 0.5 * (1 + math.cos(math.pi * step / steps))
 
 
-def train(model: nn.Module, batches: Iterator[Batch], *, steps: int, learning_rate: float) -> None:
-    """Train without a prompt in even steps and with boxes in odd ones."""
+def train(
+    model: nn.Module,
+    batches: Iterator[Batch],
+    *,
+    steps: int,
+    learning_rate: float,
+    prompts: Sequence[str] = ('none', 'box'),
+) -> None:
+    """Train with the prompts in turn, one a step."""
     optimizer = optimizer_of(model, learning_rate)
-    start, mean_loss = time.monotonic(), 0.0
+    start, means = time.monotonic(), dict[str, float]()
     for step, batch in enumerate(batches):
         for group in optimizer.param_groups:
             group['lr'] = learning_rate * rate(step, steps)
-        model.prompt = 'box' if step % 2 else 'none'  # type: ignore[assignment]
+        model.prompt = prompts[step % len(prompts)]  # type: ignore[assignment]
         data = model.data_preprocessor(batch, True)  # type: ignore[operator]
         losses = model(**data, mode='loss')
-        loss = sum(value for name, value in losses.items() if 'loss' in name)
+        loss = sum(losses.values())
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
-        mean_loss += (loss.item() - mean_loss) / min(step + 1, 100)
-        if (step + 1) % 100 == 0:
+        for name, value in losses.items():
+            means[name] = means.get(name, 0.0) + value.item() / 50
+        if (step + 1) % 50 == 0:
             left = (time.monotonic() - start) / (step + 1) * (steps - step - 1)
-            print(f'step {step + 1}/{steps}  loss {mean_loss:.3f}  {left:.0f} s left', flush=True)
+            shown = '  '.join(f'{name} {mean:.3f}' for name, mean in means.items())
+            print(f'step {step + 1}/{steps}  {shown}  {left:.0f} s left', flush=True)
+            means.clear()
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -149,6 +197,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument('--images', type=int, default=4000, help='scenes to draw for training')
     parser.add_argument('--held-out', type=int, default=200, help='scenes to evaluate on')
     parser.add_argument('--lr', type=float, default=1e-3)
+    parser.add_argument('--mixed-steps', type=int, default=900)
+    parser.add_argument('--mixed-batch-size', type=int, default=8)
+    parser.add_argument('--mixed-lr', type=float, default=1e-3)
+    parser.add_argument(
+        '--after', type=Path, help='weights of --mixed-steps 0, to skip the first part'
+    )
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--threads', type=int, default=2)
     options = parser.parse_args(argv)
@@ -160,17 +214,26 @@ def main(argv: Sequence[str] | None = None) -> int:
     model = MODELS.build({**config, 'checkpoint': None})
 
     print(f'drawing {options.images} scenes', flush=True)
-    images, masks = draw_scenes(TRAIN, options.seed, options.images)
-    batches = training_batches(
-        images, masks, seed=options.seed, steps=options.steps, batch_size=options.batch_size
+    scenes = draw_scenes(TRAIN, options.seed, options.images)
+    if options.after is None:
+        steps = options.steps
+        batches = training_batches(
+            *scenes, seed=options.seed, steps=steps, batch_size=options.batch_size
+        )
+        train(model, batches, steps=steps, learning_rate=options.lr)
+    else:
+        model.load_state_dict(load_tensors(options.after)[0])
+    steps = options.mixed_steps
+    batches = object_batches(
+        *scenes, seed=options.seed, steps=steps, batch_size=options.mixed_batch_size
     )
-    train(model, batches, steps=options.steps, learning_rate=options.lr)
+    train(model, batches, steps=steps, learning_rate=options.mixed_lr, prompts=['mixed'])
 
     held_out = draw_scenes(HELD_OUT, options.seed, options.held_out)
     scores = {f'mDice_{prompt}': evaluate(model, *held_out, prompt) for prompt in ('none', 'box')}
     print('on held-out scenes:', ', '.join(f'{name} {score:.2f}' for name, score in scores.items()))
     about = {name: f'{score:.2f}' for name, score in scores.items()}
-    about |= {name: str(getattr(options, name)) for name in ('steps', 'batch_size', 'lr', 'seed')}
+    about |= {name: str(getattr(options, name)) for name in SETTINGS}
     save_tensors(options.out, model.state_dict(), {'format': 'pt', **about})
     print(f'wrote {options.out} ({options.out.stat().st_size / 1e6:.2f} MB)')
     return 0

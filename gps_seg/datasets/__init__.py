@@ -14,8 +14,11 @@ from gps_seg.datasets.classification import (
     ResizeShort,
     SquashTo,
 )
+from gps_seg.datasets.longest_side import LongestSideResize
 from gps_seg.datasets.mask_folder import MaskFolderDataset
 from gps_seg.datasets.mask_transforms import LoadMask
+from gps_seg.datasets.object_prompts import ObjectPrompts, PackObjects
+from gps_seg.datasets.objects import LoadObjects
 from gps_seg.datasets.reading import LoadImage, read_image
 from gps_seg.datasets.resize import SquashResize
 from gps_seg.datasets.sampler import EpochSampler
@@ -39,9 +42,13 @@ __all__ = [
     'ImageSample',
     'LoadImage',
     'LoadMask',
+    'LoadObjects',
+    'LongestSideResize',
     'MaskFolder',
     'MaskFolderDataset',
+    'ObjectPrompts',
     'PackImage',
+    'PackObjects',
     'RandomResizedCrop',
     'ResizeShort',
     'SeededDataset',

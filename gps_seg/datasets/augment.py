@@ -49,7 +49,8 @@ class Augment(BaseTransform):
     transforms: a list of `dict(type='HorizontalFlip', p=0.5)`, any names and arguments of
     albumentations. Colours are RGB to them, whatever the pipeline holds. Each transform has its own
     generator, from the draw (seed, epoch, index) of the sample and its position, so the result is
-    the same in any worker, order, batch size and process.
+    the same in any worker, order, batch size and process. A map of objects (`gt_object_map`) goes
+    the way of the mask.
     """
 
     def __init__(self, transforms: Sequence[Mapping[str, Any]]) -> None:
@@ -61,12 +62,25 @@ class Augment(BaseTransform):
         for transform in self.transforms.transforms:
             generator = next_generator(results)
             transform.set_random_state(generator, random.Random(int(generator.integers(2**63))))
-        given = {'image': cv2.cvtColor(results['img'], cv2.COLOR_BGR2RGB)}
+        given: dict[str, Any] = {'image': cv2.cvtColor(results['img'], cv2.COLOR_BGR2RGB)}
         if 'gt_seg_map' in results:
             given['mask'] = results['gt_seg_map']
+        if 'gt_object_map' in results:
+            self._check_fill()
+            given['masks'] = [results['gt_object_map']]
         augmented = self.transforms(**given)
+        if 'gt_object_map' in results:
+            results['gt_object_map'] = augmented['masks'][0]
         results['img'] = cv2.cvtColor(augmented['image'], cv2.COLOR_RGB2BGR)
         if 'gt_seg_map' in results:
             results['gt_seg_map'] = augmented['mask']
         results['img_shape'] = results['img'].shape[:2]
         return results
+
+    def _check_fill(self) -> None:
+        filling = [t for t in self.transforms.transforms if getattr(t, 'fill_mask', 0)]
+        if filling:
+            raise ValueError(
+                f'{type(filling[0]).__name__} fills masks with {filling[0].fill_mask}, which would '
+                'number an object of the object map too; leave fill_mask at 0'
+            )

@@ -17,6 +17,7 @@ from gps_seg.hooks.delta_checkpoint_hook import best_so_far, result_path, tuning
 from gps_seg.runner.evaluate import evaluate
 from gps_seg.runner.loops import UNITS, planned, unit_of
 from gps_seg.runner.pictures import AFTER, BEFORE, Classes, MaskRecorder
+from gps_seg.runner.prompt_report import prompt_report, report_on_prompts
 from gps_seg.runner.protocol import TEST, choice_of_epoch
 from gps_seg.selection import random_state, set_random_state
 
@@ -32,7 +33,9 @@ class ReportHook(Hook):
     Where the config has no test split, the validation split is scored, and the metrics are named
     `val/...`. Nothing here selects or tunes anything. zero_shot: whether to score the base.
     num_pictures: images of the overlay sheet (image, truth, before, after): the worst, the median
-        and the best by their Dice after training; 0 for none.
+        and the best by their Dice after training; 0 for none. prompts: settings of a
+        `PromptReport`, to score a SAM's answers to each kind of prompt too, before (where
+        zero_shot) and after, as `box/mDice` and so on; None for no such scores.
 
     Writes `metrics.json` (flat: name -> number, percents) and `overlays/sheet.png`. Where the
     validation images are test images, as in much published code, the log says so beside the scores,
@@ -41,9 +44,15 @@ class ReportHook(Hook):
 
     priority = 'LOW'
 
-    def __init__(self, zero_shot: bool = True, num_pictures: int = 6) -> None:
+    def __init__(
+        self,
+        zero_shot: bool = True,
+        num_pictures: int = 6,
+        prompts: dict[str, Any] | None = None,
+    ) -> None:
         self.zero_shot = zero_shot
         self.num_pictures = num_pictures
+        self.prompts = prompt_report(prompts)
         self._start = self._seconds_before = 0.0
 
     def before_train(self, runner: Runner) -> None:
@@ -144,6 +153,8 @@ class ReportHook(Hook):
             each=each,
             name=name,
         )
+        if self.prompts is not None and runner.rank == 0:
+            metrics |= report_on_prompts(runner.model, loop.dataloader.dataset, self.prompts)
         prefix = '' if self._split(runner) == 'test' else 'val/'
         return {f'{prefix}{key}': float(value) for key, value in metrics.items()}
 

@@ -11,6 +11,7 @@ from gps_seg.models.monai_losses import (
     MonaiGeneralizedDiceLoss,
     MonaiTverskyLoss,
 )
+from gps_seg.models.padding import SAMDataPreProcessor
 from gps_seg.models.sam_segmentor import SAMSegmentor
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     'MonaiDiceLoss',
     'MonaiGeneralizedDiceLoss',
     'MonaiTverskyLoss',
+    'SAMDataPreProcessor',
     'SAMSegmentor',
     'TunableEncoderDecoder',
 ]

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 import torch.nn.functional as F
 from mmengine.logging import print_log
 from mmengine.model import BaseModel
@@ -23,16 +22,18 @@ from gps_seg.models.class_masks import (
 )
 from gps_seg.models.decoding import decode
 from gps_seg.models.labels import IGNORE_INDEX, class_labels
+from gps_seg.models.mixed_prompts import check_mixed, mixed_losses
+from gps_seg.models.padding import preprocessor_of
+from gps_seg.models.prompts import boxes_of, encode_prompts
 from gps_seg.models.target_masks import stacked_masks
 from gps_seg.models.weights import (
     load_strictly,
     named_by,
     read_weight_file,
-    sam_state_from_timm,
-    weights_layout,
+    sam_state,
 )
 
-PROMPTS = ('none', 'box')
+PROMPTS = ('none', 'box', 'mixed')
 TWO_CLASSES_LOSS = dict(type='BCESoftIoULoss')
 # Areas summed over the batch: a class that an image lacks has a Dice of 0 or 1 there, and hardly a
 # gradient. Of five drawn classes, one seed, the mDice was 55.2 with this and 51.2 without.
@@ -47,14 +48,17 @@ class SAMSegmentor(BaseModel):
     num_classes: with the background, class 0. Two: SAM's single mask (token 0) is the foreground.
     More: each foreground class gets a mask token and a hypernetwork of its own (`ClassMasks`),
     copies of the single mask's at first. prompt: 'none' (no sparse token, as published for
-    Kvasir-SEG) or 'box' (`box_prompt` of each data sample, (x0, y0, x1, y1) in input pixels).
+    Kvasir-SEG), 'box' (`box_prompt` of each data sample, (x0, y0, x1, y1) in input pixels), or
+    'mixed': trained without a prompt and by `prompt_rounds` rounds of boxes, points and masks about
+    each object (`mixed_losses`), so that it stays promptable, and predicting without a prompt.
     checkpoint: a whole SAM. encoder_weights: the image encoder alone, of a plain timm ViT or of a
     SAM. fresh: names of the parts that start fresh although a file is given. loss: config of a loss
     of (logits, targets); default: BCE and soft IoU for two classes, Dice of the batch and
     cross-entropy for more. ignore_index: the masks' label of pixels of no class, which losses get
-    as 255; default: 255 for more than two classes, none for two, since masks of 0 and 255 would
-    train to nothing. attention: how the encoder computes it, 'auto', 'stock', 'fused' or 'pieces',
-    which differ in memory and time alone; see `EncoderAttention`.
+    as 255; default: 255 for more than two classes and for mixed prompts (it is the padding's), none
+    for two classes, since masks of 0 and 255 would train to nothing. attention: how the encoder
+    computes it, 'auto', 'stock', 'fused' or 'pieces', which differ in memory and time alone; see
+    `EncoderAttention`.
 
     The state dict has exactly the names, and the architecture's shapes, of `segment_anything`; with
     more than two classes those below `mask_decoder.class_masks` stand beside them, fresh unless the
@@ -69,6 +73,7 @@ class SAMSegmentor(BaseModel):
         data_preprocessor: dict[str, Any],
         num_classes: int = 2,
         prompt: str = 'none',
+        prompt_rounds: int = 3,
         checkpoint: str | None = None,
         encoder_weights: str | None = None,
         fresh: Sequence[str] = (),
@@ -87,13 +92,14 @@ class SAMSegmentor(BaseModel):
                 'checkpoint and encoder_weights both name weights of the encoder; set one to None'
             )
         # Built here: without a default scope the base class would search MMEngine's own registry.
-        super().__init__(MODELS.build(data_preprocessor))
+        super().__init__(preprocessor_of(data_preprocessor, image_size))
+        self.arch = arch
         self.image_size = image_size
         self.num_classes = num_classes
-        self.ignore_index = (
-            IGNORE_INDEX if ignore_index is None and num_classes > 2 else ignore_index
-        )
+        by_default = IGNORE_INDEX if num_classes > 2 or prompt == 'mixed' else None
+        self.ignore_index = by_default if ignore_index is None else ignore_index
         self.prompt = prompt
+        self.prompt_rounds = prompt_rounds
         self.checkpoint = checkpoint
         self.encoder_weights = encoder_weights
         self.fresh = (fresh,) if isinstance(fresh, str) else tuple(fresh)
@@ -105,6 +111,8 @@ class SAMSegmentor(BaseModel):
             self.mask_decoder.class_masks.copy_single_mask(self.mask_decoder)
         default = SEVERAL_CLASSES_LOSS if num_classes > 2 else TWO_CLASSES_LOSS
         self.loss_function = MODELS.build(loss or default)
+        if prompt == 'mixed':
+            check_mixed(num_classes=num_classes, rounds=prompt_rounds, loss=self.loss_function)
         # The names of the tensors that no file has filled.
         self.fresh_names = frozenset(self.state_dict())
 
@@ -117,7 +125,9 @@ class SAMSegmentor(BaseModel):
             return
         source = self.checkpoint or self.encoder_weights
         if source is not None:
-            state = self._sam_state(source)
+            state = sam_state(
+                read_weight_file(source), whole=self.checkpoint is not None, source=source
+            )
             fresh = with_fresh_classes(
                 self.fresh, state, num_classes=self.num_classes, source=source
             )
@@ -170,6 +180,9 @@ class SAMSegmentor(BaseModel):
     def loss(self, inputs: Tensor, data_samples: list[SegDataSample] | None) -> dict[str, Tensor]:
         """The named losses, at input resolution, of logits upsampled bilinearly in fp32."""
         targets = self._targets(inputs, data_samples)
+        if self.prompt == 'mixed':
+            self._check_size(inputs)
+            return mixed_losses(self, self.image_encoder(inputs), targets, data_samples)
         logits = self.low_res_logits(inputs, data_samples).float()
         return self.loss_function(_resized(logits, targets.shape[2:]), targets)
 
@@ -178,16 +191,18 @@ class SAMSegmentor(BaseModel):
     ) -> list[SegDataSample]:
         """Add `seg_logits` (C, H, W) and `pred_sem_seg` (1, H, W) int64 at `ori_shape`.
 
-        As in `segment_anything`, logits are upsampled bilinearly to the input size, then resized
-        bilinearly to the original size. Two classes: C = 1, foreground is where the logit is above
-        0 (probability 0.5). More: C = num_classes, and the largest logit decides.
+        As in `segment_anything`, logits are upsampled bilinearly to the input size, cut to the part
+        that is no padding, then resized bilinearly to the original size. Two classes: C = 1,
+        foreground is where the logit is above 0 (probability 0.5). More: C = num_classes, and the
+        largest logit decides.
         """
         logits = _resized(self.low_res_logits(inputs, data_samples).float(), inputs.shape[2:])
         if data_samples is None:
             data_samples = [SegDataSample() for _ in inputs]
         for sample, image_logits in zip(data_samples, logits, strict=True):
-            size = sample.metainfo.get('ori_shape', inputs.shape[2:])[:2]
-            resized = _resized(image_logits[None], size)[0]
+            height, width = sample.metainfo.get('unpadded_shape', inputs.shape[2:])
+            size = sample.metainfo.get('ori_shape', (height, width))[:2]
+            resized = _resized(image_logits[None, :, :height, :width], size)[0]
             sample.seg_logits = PixelData(data=resized)
             labels = (resized > 0).long() if len(resized) == 1 else resized.argmax(0, keepdim=True)
             sample.pred_sem_seg = PixelData(data=labels)
@@ -223,40 +238,11 @@ class SAMSegmentor(BaseModel):
         """The tokens and hypernetworks of the classes; None with two classes."""
         return getattr(self.mask_decoder, 'class_masks', None)
 
-    def _sam_state(self, source: str) -> dict[str, Tensor]:
-        state = read_weight_file(source)
-        layout = weights_layout(state)
-        if self.checkpoint is not None:
-            if layout == 'timm':
-                raise ValueError(
-                    f'{source} holds a plain ViT, not a SAM; give it as encoder_weights'
-                )
-            return state
-        if layout == 'timm':
-            return sam_state_from_timm(state)
-        return {n: tensor for n, tensor in state.items() if n.startswith('image_encoder.')}
-
     def _encode_prompts(
         self, batch: int, data_samples: list[SegDataSample] | None
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Positions (1, C, h, w), sparse prompts (B, N, C) and dense prompts (B or 1, C, h, w)."""
-        device = self.prompt_encoder.no_mask_embed.weight.device
-        boxes = self._boxes(batch, data_samples).to(device) if self.prompt == 'box' else None
-        # Coordinates times random frequencies: half precision would move the prompts by pixels.
-        with torch.autocast(device.type, enabled=False):
-            positions = self.prompt_encoder.get_dense_pe()
-            sparse, dense = self.prompt_encoder(points=None, boxes=boxes, masks=None)
-        return positions, sparse.expand(batch, -1, -1), dense
-
-    def _boxes(self, batch: int, data_samples: list[SegDataSample] | None) -> Tensor:
-        samples = data_samples or []
-        boxes = [sample.metainfo.get('box_prompt') for sample in samples]
-        if len(boxes) != batch or any(box is None for box in boxes):
-            raise ValueError(
-                "prompt='box' needs box_prompt in the metainfo of every data sample; add BoxPrompt "
-                "to the pipeline, or set prompt='none'"
-            )
-        return torch.stack([torch.as_tensor(box, dtype=torch.float32) for box in boxes])
+        boxes = boxes_of(batch, data_samples) if self.prompt == 'box' else None
+        return encode_prompts(self.prompt_encoder, batch, boxes)
 
     def _targets(self, inputs: Tensor, data_samples: list[SegDataSample] | None) -> Tensor:
         """The masks as (B, 1, H, W) int64: classes, and IGNORE_INDEX where there is none."""

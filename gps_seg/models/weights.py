@@ -56,6 +56,25 @@ def weights_layout(state: Mapping[str, Tensor]) -> str:
     )
 
 
+def sam_state(state: Mapping[str, Tensor], *, whole: bool, source: str) -> dict[str, Tensor]:
+    """The tensors of a file under SAM's names.
+
+    whole: take all of a SAM; else its image encoder alone, or a plain timm ViT as one. source: what
+    errors call the file.
+
+    Raises ValueError where the file is of neither, or of a plain ViT although a whole SAM is asked
+    for.
+    """
+    layout = weights_layout(state)
+    if whole:
+        if layout == 'timm':
+            raise ValueError(f'{source} holds a plain ViT, not a SAM; give it as encoder_weights')
+        return dict(state)
+    if layout == 'timm':
+        return sam_state_from_timm(state)
+    return {n: tensor for n, tensor in state.items() if n.startswith('image_encoder.')}
+
+
 def sam_state_from_timm(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The tensors of a plain timm ViT under the names that they have in SAM.
 

@@ -189,8 +189,8 @@ def _device(device: str | torch.device | None) -> torch.device:
 
 def _check_no_prompt(config: Config) -> None:
     prompt = config.model.get('prompt', 'none')
-    if prompt != 'none':
+    if prompt not in ('none', 'mixed'):
         raise ValueError(
             f'the model was trained with prompt={prompt!r}, which comes from the true masks; new '
-            "images have none, so train with prompt='none' to predict"
+            "images have none, so train with prompt='none' or 'mixed' to predict"
         )

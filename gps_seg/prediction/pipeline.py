@@ -17,7 +17,7 @@ from gps_seg.datasets.reading import to_uint8
 # Steps of a pipeline by what they do; a scope (`mmseg.LoadAnnotations`) is no part of the name.
 READS_IMAGE = ('LoadImage', 'LoadImageFromFile', 'LoadSingleRSImageFromFile')
 READS_TRUTH = ('LoadMask', 'LoadAnnotations', 'LoadDepthAnnotation')
-NEEDS_TRUTH = ('BoxPrompt',)
+NEEDS_TRUTH = ('BoxPrompt', 'LoadObjects', 'ObjectPrompts')
 
 Pixels = NDArray[np.generic]
 

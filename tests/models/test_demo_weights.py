@@ -11,7 +11,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
 
-from gps_seg.datasets.procedural import draw_objects, draw_polyp
+from gps_seg.datasets.procedural import draw_objects, draw_polyp, four_scenes
 from gps_seg.files import load_tensors
 
 ROOT = Path(__file__).parents[2]
@@ -63,6 +63,7 @@ def test_pretraining_writes_the_same_weights_for_the_same_seed(
     tool: dict[str, Any], tmp_path: Path
 ) -> None:
     small = ['--steps', '2', '--batch-size', '2', '--images', '3', '--held-out', '2']
+    small += ['--mixed-steps', '1', '--mixed-batch-size', '2']
     threads = torch.get_num_threads()
     for name, seed in (('a', '0'), ('b', '0'), ('c', '1')):
         out = ['--out', str(tmp_path / f'{name}.safetensors'), '--seed', seed]
@@ -71,6 +72,47 @@ def test_pretraining_writes_the_same_weights_for_the_same_seed(
     assert first.keys() == load_tensors(WEIGHTS)[0].keys()
     assert all(torch.equal(first[name], again[name]) for name in first)
     assert not all(torch.equal(first[name], other[name]) for name in first)
+
+
+def test_the_second_part_can_go_on_from_the_first(tool: dict[str, Any], tmp_path: Path) -> None:
+    small = ['--steps', '1', '--batch-size', '2', '--images', '3', '--held-out', '2']
+    small += ['--mixed-batch-size', '2', '--threads', str(torch.get_num_threads())]
+    first, whole, second = (tmp_path / f'{name}.safetensors' for name in 'abc')
+    assert tool['main']([*small, '--mixed-steps', '0', '--out', str(first)]) == 0
+    assert tool['main']([*small, '--mixed-steps', '1', '--out', str(whole)]) == 0
+    after = ['--after', str(first), '--mixed-steps', '1', '--out', str(second)]
+    assert tool['main']([*small, *after]) == 0
+    expected, found = (load_tensors(file)[0] for file in (whole, second))
+    assert all(torch.equal(expected[name], found[name]) for name in expected)
+
+
+def test_four_scenes_lie_side_by_side_with_their_objects() -> None:
+    images, masks = drawn(draw_objects, 4)
+    image, objects = four_scenes(list(images), list(masks))
+    assert image.shape == (256, 256, 3)
+    means = images.reshape(4, 128, 2, 128, 2, 3).mean(axis=(2, 4))
+    for number, (top, left) in enumerate([(0, 0), (0, 128), (128, 0), (128, 128)]):
+        part = slice(top, top + 128), slice(left, left + 128)
+        np.testing.assert_allclose(image[part], means[number], atol=1)
+        np.testing.assert_array_equal(objects[part], masks[number][::2, ::2] * (number + 1))
+
+
+def test_with_mixed_prompts_the_tensors_of_every_prompt_are_trained(tool: dict[str, Any]) -> None:
+    init_default_scope('mmseg')
+    config = Config.fromfile(ROOT / 'configs' / '_base_' / 'models' / 'sam_demo.py').model
+    torch.manual_seed(0)
+    fresh = MODELS.build(config)
+    before = {name: tensor.clone() for name, tensor in fresh.state_dict().items()}
+    images, masks = drawn(draw_objects, 3)
+    batches = tool['object_batches'](images, masks, seed=0, steps=2, batch_size=3)
+    tool['train'](fresh, batches, steps=2, learning_rate=1e-3, prompts=['mixed'])
+    still = {
+        name for name, tensor in fresh.state_dict().items() if torch.equal(tensor, before[name])
+    }
+    # Frequencies are no parameters; of the three masks some may never have been the best.
+    never = [f'output_hypernetworks_mlps.{number}' for number in (1, 2, 3)]
+    left = [name for name in still if not any(part in name for part in never)]
+    assert left == ['prompt_encoder.pe_layer.positional_encoding_gaussian_matrix']
 
 
 def test_every_tensor_that_a_mask_depends_on_is_trained(

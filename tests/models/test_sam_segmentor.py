@@ -253,7 +253,7 @@ def test_settings_that_do_not_fit_are_refused(
     samples: Callable[..., list[Any]],
     images: Callable[..., Tensor],
 ) -> None:
-    with pytest.raises(ValueError, match="must be one of none, box, got 'point'"):
+    with pytest.raises(ValueError, match="must be one of none, box, mixed, got 'point'"):
         build(prompt='point')
     with pytest.raises(ValueError, match='set one to None'):
         build(checkpoint='a', encoder_weights='b')

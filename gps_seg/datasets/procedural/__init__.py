@@ -4,7 +4,8 @@
 """
 
 from gps_seg.datasets.procedural.folder import NUM_IMAGES, is_complete, write_polyps
+from gps_seg.datasets.procedural.mosaic import four_scenes
 from gps_seg.datasets.procedural.objects import draw_objects
 from gps_seg.datasets.procedural.polyps import draw_polyp
 
-__all__ = ['NUM_IMAGES', 'draw_objects', 'draw_polyp', 'is_complete', 'write_polyps']
+__all__ = ['NUM_IMAGES', 'draw_objects', 'draw_polyp', 'four_scenes', 'is_complete', 'write_polyps']

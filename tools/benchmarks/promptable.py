@@ -1,0 +1,85 @@
+"""What is left of a tuned demo SAM's answers to prompts, by the stock tools of segment_anything.
+
+    python tools/benchmarks/promptable.py gps_seg/models/demo_sam.safetensors tuned.safetensors
+
+Each file is a whole SAM of the demo's size, such as `gps-seg export WORK_DIR -o FILE` writes. It is
+asked about drawn objects, alone and four in an image, and about drawn polyps, all of which no
+training has seen.
+"""
+
+import argparse
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from segment_anything import SamAutomaticMaskGenerator, SamPredictor
+
+from gps_seg.cli.tables import show, table
+from gps_seg.datasets.procedural import draw_objects, draw_polyp, four_scenes
+from gps_seg.evaluation.prompted import KINDS, Scene, automatic_scores, prompt_scores
+from gps_seg.files import read_weights
+from gps_seg.models.stock_sam import stock_sam
+
+SIZE = 256
+STREAM = 55  # none of the pretraining, the demo and the tests
+Drawing = Callable[[np.random.Generator, int], tuple[np.ndarray, np.ndarray]]
+
+
+def singles(draw: Drawing, count: int) -> Iterator[Scene]:
+    """Scenes with one object."""
+    for index in range(count):
+        image, mask = draw(np.random.default_rng([STREAM, index]), SIZE)
+        yield Scene(image, mask, mask.astype(np.uint8), np.ones_like(mask))
+
+
+def fours(count: int) -> Iterator[Scene]:
+    """Scenes with four objects."""
+    for index in range(count):
+        rngs = [np.random.default_rng([STREAM, 1, index, number]) for number in range(4)]
+        images, masks = zip(*(draw_objects(rng, SIZE) for rng in rngs), strict=True)
+        image, objects = four_scenes(images, masks)
+        yield Scene(image, objects > 0, objects, np.ones(objects.shape, bool))
+
+
+SCENES: dict[str, Callable[[int], Iterator[Scene]]] = {
+    'objects': lambda count: singles(draw_objects, count),
+    'four objects': fours,
+    'polyps': lambda count: singles(draw_polyp, count),
+}
+
+
+def row(file: Path, scenes: str, images: int, automatic: int) -> tuple[str, ...]:
+    """The scores of a file on one kind of scene."""
+    sam = stock_sam('demo', read_weights(file), mean=[127.5] * 3, std=[127.5] * 3)
+    scores = prompt_scores(SamPredictor(sam), SCENES[scenes](images))
+    if automatic:
+        generator = SamAutomaticMaskGenerator(sam, points_per_side=16)
+        scores |= automatic_scores(generator, SCENES[scenes](automatic))
+    names = [f'{kind}/mDice' for kind in KINDS]
+    names += ['box/quality_error', 'automatic/recall', 'automatic/masks']
+    cells = (f'{scores[name]:.1f}' if name in scores else '-' for name in names)
+    return (file.stem, scenes, *cells)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Score and print."""
+    parser = argparse.ArgumentParser(description='Score the answers of demo SAMs to prompts.')
+    parser.add_argument('files', nargs='+', type=Path, help='whole SAMs of the demo architecture')
+    parser.add_argument('--images', type=int, default=60, help='of each kind of scene')
+    parser.add_argument('--automatic', type=int, default=10, help='of them for automatic masks')
+    parser.add_argument('--threads', type=int, default=2)
+    options = parser.parse_args(argv)
+    torch.set_num_threads(options.threads)
+    rows = [
+        row(file, scenes, options.images, options.automatic)
+        for scenes in SCENES
+        for file in options.files
+    ]
+    header = ('weights', 'scenes', *KINDS, 'IoU error', 'found', 'masks')
+    show('mDice by prompt in percent', table(header, rows))
+    return 0
+
+
+if __name__ == '__main__':
+    raise SystemExit(main())
