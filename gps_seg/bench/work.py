@@ -33,8 +33,8 @@ from gps_seg.bench.plans import keep_plan, use_plan
 from gps_seg.cli import quiet_imports  # noqa: F401  before whatever else imports MMSegmentation
 from gps_seg.cli.quiet_runner import QuietRunner
 from gps_seg.data_root import data_path
-from gps_seg.delta import Delta
-from gps_seg.hooks.delta_checkpoint_hook import DELTA, best_so_far, tuning_of
+from gps_seg.files import num_bytes
+from gps_seg.hooks.delta_checkpoint_hook import best_so_far, result_path, tuning_of
 from gps_seg.runner.evaluate import evaluate
 from gps_seg.shipped import shipped_file
 
@@ -89,12 +89,12 @@ def _train(folder: Path, about: dict[str, Any]) -> dict[str, Any]:
     runner.train()
     seconds = time.monotonic() - start
     selection = keep_plan(plan, run, tuning_of(runner).seconds)
-    tests = _further_tests(runner, loaders, about['tests'], run)
+    tests = _further_tests(runner, loaders, about['tests'])
     return {
         **about,
         'scores': {**_scores(runner, run, about), **tests},
         'aggregation': _aggregation(runner),
-        **_counts(runner, run),
+        **_counts(runner),
         'seconds': {'whole': round(seconds, 1), 'selection': round(selection, 1), **_training(run)},
         'curves': curves_of(run, about['validation']),
         'hashes': {**about['hashes'], 'data': _data(runner), 'weights': _weights(config)},
@@ -112,7 +112,7 @@ def _scores(runner: Any, run: Path, about: dict[str, Any]) -> dict[str, Any]:
         scores |= {f'best_{unit}': best[unit] for unit in ('epoch', 'iter') if unit in best}
     if about['role'] == FINAL:
         metrics = json.loads((run / METRICS).read_text(encoding='utf-8'))
-        counted = set(_counts(runner, run))
+        counted = set(_counts(runner))
         scores['test'] = {
             name: value
             for name, value in metrics.items()
@@ -151,12 +151,12 @@ def _of_evaluator(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def _further_tests(
-    runner: Any, loaders: dict[str, Any], tests: dict[str, Any], run: Path
+    runner: Any, loaders: dict[str, Any], tests: dict[str, Any]
 ) -> dict[str, dict[str, float]]:
     """Scores on other test sets, of the delta that was tested."""
     scores = {}
     if loaders:
-        tuning_of(runner).load_delta(Delta.load(run / DELTA))
+        tuning_of(runner).load(result_path(runner))
     for name, loader in loaders.items():
         settings = {**runner.cfg.test_evaluator, **_of_evaluator(tests[name])}
         settings.pop('out', None)
@@ -176,13 +176,13 @@ def _aggregation(runner: Any) -> dict[str, str]:
     return described
 
 
-def _counts(runner: Any, run: Path) -> dict[str, int]:
+def _counts(runner: Any) -> dict[str, int]:
     summary = tuning_of(runner).summary()
     return {
         'trained': summary.trainable,
         'selected': summary.selected,
         'total': summary.total,
-        'delta_bytes': (run / DELTA).stat().st_size,
+        'delta_bytes': num_bytes(result_path(runner)),
     }
 
 

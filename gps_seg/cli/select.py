@@ -16,7 +16,7 @@ from gps_seg.cli.errors import one_line_errors
 from gps_seg.cli.quiet_runner import QuietRunner
 from gps_seg.delta import short
 from gps_seg.hooks.delta_checkpoint_hook import fine_tune_hook
-from gps_seg.methods import Plan, WholeTensors, build_method
+from gps_seg.methods import Plan, build_method, plans
 from gps_seg.runner.config_hooks import hook_key, hook_settings
 from gps_seg.runner.config_keys import check_config_keys
 from gps_seg.tuning.auto_start import WHY
@@ -36,9 +36,9 @@ def select(config: Config) -> tuple[Plan, float]:
         raise ValueError(
             'the config names no fine-tuning method; inherit one of configs/_base_/methods'
         )
-    if isinstance(build_method(tuning.method), WholeTensors):
+    if not plans(build_method(tuning.method)):
         raise ValueError(
-            f'the method {tuning.method.type} trains whole tensors only, so there is no plan to '
+            f'the method {tuning.method.type} decides nothing in advance, so there is no plan to '
             'make; choose a method that plans, such as GPS or LoRA'
         )
     tuning.pop('plan', None)

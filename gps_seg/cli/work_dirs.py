@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-UNFINISHED = 'best_delta.safetensors'
-RUN_FILES = ('last.pth', 'last_checkpoint', 'delta.safetensors', UNFINISHED, 'metrics.json')
+RESULTS = ('delta.safetensors', 'adapter')
+UNFINISHED = tuple(f'best_{name}' for name in RESULTS)
+RUN_FILES = ('last.pth', 'last_checkpoint', *RESULTS, *UNFINISHED, 'metrics.json')
 
 
 def check_work_dir(work_dir: Path, *, resume: bool) -> None:
@@ -13,7 +14,7 @@ def check_work_dir(work_dir: Path, *, resume: bool) -> None:
     epoch that it did not finish; a new run takes its place.
     """
     found = [name for name in RUN_FILES if (work_dir / name).exists()]
-    if found and found != [UNFINISHED] and not resume:
+    if set(found) - set(UNFINISHED) and not resume:
         raise FileExistsError(
             f'{work_dir} already holds a run ({", ".join(found)}); continue it with --resume, or '
             'choose another folder with --work-dir'

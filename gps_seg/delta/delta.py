@@ -229,6 +229,11 @@ class Delta(Stored):
         Raises FileNotFoundError where there is no file, ValueError where it is damaged, something
         else, or of another format version.
         """
+        if Path(path).is_dir():
+            raise ValueError(
+                f'{path} is a folder, and a delta is one file; the folder that a method without a '
+                'delta leaves (PEFT) is read by gps_seg.load'
+            )
         stored = read_delta(path)
         return cls(**{part.name: getattr(stored, part.name) for part in fields(stored)})
 

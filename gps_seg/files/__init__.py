@@ -13,6 +13,7 @@ from gps_seg.files.folder_lock import (
     lock_folder,
     release_folders,
 )
+from gps_seg.files.folders import copy_over, move_over, num_bytes, remove, write_folder
 from gps_seg.files.formats import load_as, save_as
 from gps_seg.files.processes import is_here, is_running, this_process
 from gps_seg.files.seals import is_sealed, seal
@@ -26,6 +27,7 @@ __all__ = [
     'FolderInUse',
     'NotWritten',
     'add_tensor',
+    'copy_over',
     'folders_released',
     'is_here',
     'is_running',
@@ -34,8 +36,11 @@ __all__ = [
     'load_pickle',
     'load_tensors',
     'lock_folder',
+    'move_over',
+    'num_bytes',
     'read_weights',
     'release_folders',
+    'remove',
     'remove_leftovers',
     'save_as',
     'save_tensors',
@@ -44,4 +49,5 @@ __all__ = [
     'this_process',
     'write_atomically',
     'write_content',
+    'write_folder',
 ]

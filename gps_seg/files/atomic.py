@@ -35,7 +35,7 @@ def write_atomically(path: str | Path, write: Callable[[Path], None]) -> None:
             raise IsADirectoryError
         path.parent.mkdir(parents=True, exist_ok=True)
         remove_leftovers(path.parent, path.name)
-        with _own_folder(path) as folder:
+        with own_folder(path) as folder:
             temporary = folder / path.name
             temporary.touch()
             write(temporary)
@@ -77,7 +77,7 @@ def remove_leftovers(folder: str | Path, name: str | None = None) -> list[Path]:
 
 
 @contextmanager
-def _own_folder(path: Path) -> Iterator[Path]:
+def own_folder(path: Path) -> Iterator[Path]:
     """A locked temporary folder beside `path`, gone at the end."""
     while True:
         folder = Path(tempfile.mkdtemp(dir=path.parent, prefix=f'.{path.name}.', suffix=SUFFIX))

@@ -1,9 +1,8 @@
-"""Keeps the best epoch, or iteration, as a delta."""
+"""Keeps the best epoch, or iteration: as a delta, or as the files of the method's library."""
 
 import copy
 import json
 import math
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,14 +17,16 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
 from gps_seg.delta import BASE_NAME, Delta
+from gps_seg.files import move_over, remove
 from gps_seg.hooks.fine_tune_hook import FineTuneHook
 from gps_seg.runner.checkpoints import plain
 from gps_seg.runner.loops import num_done, unit_of
 from gps_seg.runner.resume_source import bring_along
 from gps_seg.tuning import Tuning
+from gps_seg.tuning.own_files import is_own_files, read_saved
 
-DELTA = 'delta.safetensors'
-BEST = 'best_delta.safetensors'
+# What the best epoch so far is called, before the run has ended.
+BEST = 'best_'
 # In MMEngine's message hub; its own CheckpointHook keeps `best_score` there for itself.
 BEST_SO_FAR = 'best_delta'
 SCORE = 'best_score'
@@ -53,9 +54,21 @@ def tuning_of(runner: Runner) -> Tuning:
     return tuning
 
 
+def result_path(runner: Runner) -> Path:
+    """Where the result of a run lies once it has ended: a file, or a folder."""
+    return Path(runner.work_dir) / tuning_of(runner).result_name
+
+
+def metadata_of(result: Path) -> Mapping[str, str]:
+    """What a result says of itself. Raises ValueError where it is damaged."""
+    return read_saved(result).metadata if is_own_files(result) else Delta.load(result).metadata
+
+
 @HOOKS.register_module()
 class DeltaCheckpointHook(Hook):
     """Ends the work dir with `delta.safetensors`: what differs from the base at the best epoch.
+
+    A method without a delta (see `Tuning.has_delta`) leaves the folder of its library's files.
 
     save_best: the validation metric that decides, higher is better. None: the main metric of the
         evaluator. Without a validation the end of the training is kept, with EMA's weights where
@@ -79,13 +92,14 @@ class DeltaCheckpointHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         self._training = True
+        name = tuning_of(runner).result_name
         if best_so_far(runner):
-            bring_along(runner, BEST, instead=DELTA)
+            bring_along(runner, BEST + name, instead=name)
         if runner.iter > 0:
             _take_up_best(runner)
         elif runner.rank == 0:
             # Of a run that broke off in this folder before its first checkpoint.
-            (Path(runner.work_dir) / BEST).unlink(missing_ok=True)
+            remove(Path(runner.work_dir) / (BEST + name))
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
         if not self._training:
@@ -103,22 +117,24 @@ class DeltaCheckpointHook(Hook):
         if best is None or score > best or (math.isnan(best) and not math.isnan(score)):
             note = {'score': score, unit_of(runner): num_done(runner)}
             runner.message_hub.update_info(BEST_SO_FAR, note)
-            self._save(runner, BEST)
+            self._save(runner, BEST + tuning_of(runner).result_name)
             runner.logger.info(f'Best so far: {name} {score:.2f} on held-out images')
 
     def after_train(self, runner: Runner) -> None:
-        folder = Path(runner.work_dir)
+        result = result_path(runner)
+        best = result.with_name(BEST + result.name)
         if not best_so_far(runner):
             with averaged_weights(runner):
-                self._save(runner, DELTA)
-        elif runner.rank == 0 and (folder / BEST).is_file():
-            os.replace(folder / BEST, folder / DELTA)
+                self._save(runner, result.name)
+        elif runner.rank == 0 and best.exists():
+            move_over(best, result)
         self._training = False
         barrier()  # whoever reads the file next may be another rank
 
     def _save(self, runner: Runner, name: str) -> None:
         if runner.rank == 0:
-            self.delta(runner).save(Path(runner.work_dir) / name, dtype=self.dtype)
+            path = Path(runner.work_dir) / name
+            tuning_of(runner).save(path, dtype=self.dtype, **_metadata(runner))
 
     def delta(self, runner: Runner) -> Delta:
         """What the model is now, against its base."""
@@ -167,8 +183,9 @@ def _take_up_best(runner: Runner) -> None:
     MMEngine's own CheckpointHook writes before the epoch is validated.
     """
     unit = unit_of(runner)
-    for path in (Path(runner.work_dir) / name for name in (BEST, DELTA)):
-        about = Delta.load(path).metadata if path.is_file() else {}
+    result = result_path(runner)
+    for path in (result.with_name(BEST + result.name), result):
+        about = metadata_of(path) if path.exists() else {}
         if SCORE not in about or unit not in about or int(about[unit]) > num_done(runner):
             continue
         if float(about[SCORE]) > best_so_far(runner).get('score', -math.inf):

@@ -7,7 +7,7 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
 from gps_seg.hooks.epoch_seed_hook import EpochSeedHook
-from gps_seg.methods import Plan, WholeTensors, build_method
+from gps_seg.methods import Plan, build_method, plans
 from gps_seg.runner.activation_checkpointing import checkpoint_without_reentry
 from gps_seg.runner.fine_tuning import (
     check_checkpoint,
@@ -74,9 +74,9 @@ class FineTuneHook(Hook):
         self.embed = function_at(embed) if isinstance(embed, str) else embed
         self.engine = engine
         self.method = build_method(method)
-        if plan is not None and isinstance(self.method, WholeTensors):
+        if plan is not None and not plans(self.method):
             raise ValueError(
-                f'the method {method["type"]} trains whole tensors only, so it has no use for '
+                f'the method {method["type"]} decides nothing in advance, so it has no use for '
                 f'{plan}; choose a method that plans, such as GPS or LoRA, or leave it out'
             )
         self.plan = plan

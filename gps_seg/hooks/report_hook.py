@@ -12,9 +12,8 @@ from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import BaseLoop, Runner
 
-from gps_seg.delta import Delta
-from gps_seg.files import write_content
-from gps_seg.hooks.delta_checkpoint_hook import DELTA, best_so_far, tuning_of
+from gps_seg.files import num_bytes, write_content
+from gps_seg.hooks.delta_checkpoint_hook import best_so_far, result_path, tuning_of
 from gps_seg.runner.evaluate import evaluate
 from gps_seg.runner.loops import UNITS, planned, unit_of
 from gps_seg.runner.pictures import AFTER, BEFORE, Classes, MaskRecorder
@@ -78,14 +77,14 @@ class ReportHook(Hook):
     def after_train(self, runner: Runner) -> None:
         seconds = runner.message_hub.runtime_info.get(SECONDS, 0.0)
         folder = Path(runner.work_dir)
-        tuning_of(runner).load_delta(Delta.load(folder / DELTA))
+        tuning_of(runner).load(result_path(runner))
         pictures = self._recorder(runner, AFTER)
         final = self._score(runner, 'Test', pictures)
         metrics: dict[str, float] = {
             **final,
             **self._counts(runner),
             SECONDS: round(seconds, 1),
-            'delta_bytes': (folder / DELTA).stat().st_size,
+            'delta_bytes': num_bytes(result_path(runner)),
         }
         if (folder / ZERO_SHOT).is_file():
             before = json.loads((folder / ZERO_SHOT).read_text())

@@ -18,8 +18,20 @@ from gps_seg.methods.method import (
     TrainingData,
 )
 from gps_seg.methods.parts import ModelParts, part_names
+from gps_seg.methods.peft_bridge import PEFT
 from gps_seg.methods.plan import Plan
-from gps_seg.methods.presets import bias, fps, full, gps, grft, linear, magnitude, random
+from gps_seg.methods.presets import (
+    bias,
+    fps,
+    full,
+    gps,
+    grft,
+    last_k_blocks,
+    linear,
+    magnitude,
+    norm,
+    random,
+)
 from gps_seg.methods.sam_adapter import SAMAdapter
 from gps_seg.methods.select import Select
 from gps_seg.methods.spt import SPT, spt_adapter, spt_lora
@@ -35,9 +47,12 @@ METHODS: dict[str, Callable[..., Method]] = {
     'full': full,
     'gps': gps,
     'grft': grft,
+    'last_k_blocks': last_k_blocks,
     'linear': linear,
     'lora': LoRA,
     'magnitude': magnitude,
+    'norm': norm,
+    'peft': PEFT,
     'random': random,
     'sam_adapter': SAMAdapter,
     'select': Select,
@@ -81,6 +96,11 @@ def build_method(config: Mapping[str, Any]) -> Method:
         ) from error
 
 
+def plans(method: Method) -> bool:
+    """Whether a method decides something that a plan file can hold."""
+    return not isinstance(method, WholeTensors | PEFT)
+
+
 def method_settings(method: Method) -> dict[str, Any]:
     """The class of a method and all of its settings, as plain values: what a resume compares."""
     settings = asdict(method) if is_dataclass(method) else vars(method)
@@ -111,6 +131,7 @@ def _plain(value: Any) -> Any:
 
 __all__ = [
     'METHODS',
+    'PEFT',
     'SPT',
     'VPT',
     'Applied',
@@ -131,4 +152,5 @@ __all__ = [
     'method_key',
     'method_settings',
     'part_names',
+    'plans',
 ]

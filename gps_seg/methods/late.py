@@ -24,7 +24,8 @@ def check_train_from(
 ) -> Budget | None:
     """Check where a method starts to train. Returns the budget in one spelling, None for none.
 
-    train_from: a block's number, a share of the blocks in [0, 1), or 'auto'.
+    train_from: a block's number, a share of the blocks in [0, 1), a number of last blocks below
+        zero, or 'auto'.
     budget: settings of `CostBudget`; goes with 'auto' alone.
     has_score: whether the method scores weights, which 'auto' without a budget decides by.
 
@@ -48,10 +49,11 @@ def check_train_from(
 
 def _check_start(train_from: Any) -> None:
     is_number = isinstance(train_from, int | float) and not isinstance(train_from, bool)
-    if not is_number or train_from < 0 or (isinstance(train_from, float) and train_from >= 1):
+    is_share = isinstance(train_from, float)
+    if not is_number or (is_share and not 0 <= train_from < 1):
         raise ValueError(
-            'train_from must be the number of the first trained block, the share of the blocks '
-            f"that stay frozen, in [0, 1), or 'auto': got {train_from!r}"
+            'train_from must be the number of the first trained block (-2: the last two), the '
+            f"share of the blocks that stay frozen, in [0, 1), or 'auto': got {train_from!r}"
         )
 
 
@@ -59,7 +61,7 @@ def late_parts(model: nn.Module, parts: ModelParts, train_from: int | float | st
     """The parts of a model of which nothing below a block is selected or trained.
 
     train_from: the first trained block, or the share of the blocks below it (0.75 trains the last
-        quarter). 0 changes nothing.
+        quarter). 0 changes nothing. A negative number counts from the end: -2 trains the last two.
 
     What comes before the block is told by the order in which modules are registered, which is that
     of the computation in every known backbone; `watch_first_block` sees where it is not. Parameters
@@ -79,12 +81,14 @@ def late_parts(model: nn.Module, parts: ModelParts, train_from: int | float | st
         return parts
     blocks = known_blocks(parts)
     first = int(train_from * len(blocks)) if isinstance(train_from, float) else train_from
-    if first >= len(blocks):
+    if not -len(blocks) <= first < len(blocks):
         raise ValueError(
-            f'train_from must be less than {len(blocks)}, the number of blocks, got {train_from}'
+            f'train_from must be less than {len(blocks)}, the number of blocks, and at least '
+            f'{-len(blocks)}, got {train_from}'
         )
     if not first:
         return parts
+    # All blocks, counted from the end, are all blocks without what comes before them.
     prefix = _prefix(model, parts, blocks[first])
     holders = [path for path, _ in model.named_modules() if _holds(path, blocks[first])]
     direct = {

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from pathlib import Path
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -36,6 +37,48 @@ class TrainingData:
     stop: Stop | None = None
 
 
+class OwnFiles(Protocol):
+    """What a method has in place of stock keys and a delta: the files of the library that runs it.
+
+    library: its name, for people. folder: what a work dir calls the folder of its files.
+    names: the present name of each tensor of the stock model.
+    """
+
+    library: ClassVar[str]
+    folder: ClassVar[str]
+
+    @property
+    def names(self) -> Mapping[str, str]: ...
+
+    def replaced(self) -> list[tuple[nn.Parameter, list[nn.Parameter]]]:
+        """What joins which parameter of the base in its optimizer's group."""
+        ...
+
+    def state(self) -> dict[str, Tensor]:
+        """Copies of all tensors of the library's own, on the CPU."""
+        ...
+
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        """Take what `state` gave, exactly."""
+        ...
+
+    def save(self, folder: Path) -> None:
+        """Write the library's files."""
+        ...
+
+    def load(self, folder: Path) -> None:
+        """Take the values of the library's files."""
+        ...
+
+    def merge(self) -> None:
+        """Write its change into the weights of the base, where that is possible."""
+        ...
+
+    def remove(self) -> None:
+        """Give the stock layers back."""
+        ...
+
+
 @dataclass(eq=False)
 class Applied:
     """A model as a method trains it, and the ways back.
@@ -45,6 +88,7 @@ class Applied:
     added_names: state-dict names of their tensors.
     penalty: an addition to the loss, or None.
     parts: what the method was told of the model, narrowed to what it may train.
+    files: of a method whose layers and files are those of another library, which then has no delta.
     """
 
     sparse: SparseTraining
@@ -52,6 +96,7 @@ class Applied:
     added_names: tuple[str, ...] = ()
     penalty: Callable[[], Tensor] | None = None
     parts: ModelParts = field(default_factory=ModelParts)
+    files: OwnFiles | None = None
 
     @property
     def model(self) -> nn.Module:
@@ -81,18 +126,22 @@ class Applied:
                 host = hosts[0]
                 joining = [parameters[name] for name in names]
                 pairs.append((host, [host, *joining] if host.requires_grad else joining))
-        return pairs
+        return pairs if self.files is None else pairs + self.files.replaced()
 
     def remove(self) -> None:
         """Give back stock layers, with the tuned values; added modules are taken away."""
         self.sparse.restore()
         detach_added(self.model, self.added)
+        if self.files is not None:
+            self.files.remove()
 
     def merge(self) -> None:
         """Write added modules into the weights of their hosts and take them away.
 
         Raises ValueError, with nothing changed, where one of them cannot be merged.
         """
+        if self.files is not None:
+            self.files.merge()
         modules = {path: build_added(spec) for path, spec in self.added.items()}
         for path, module in modules.items():
             if not hasattr(module, 'merge'):
@@ -159,12 +208,14 @@ def train(
     whole: Iterable[str],
     *,
     parts: ModelParts,
+    still: Iterable[str] = (),
     penalty: Callable[[Parameters], Callable[[], Tensor]] | None = None,
 ) -> Applied:
     """Add what a plan adds, and train its entries, the added tensors and `whole`; freeze the rest.
 
     whole: names of parameters; a selected weight is not trained whole as well.
     parts: of which the modules before the first trained block stay in eval mode.
+    still: paths of further modules that stay in eval mode.
     penalty: given what is trained, by name, makes the addition to the loss.
 
     Raises ValueError, with the model as it was, where the plan does not fit the model.
@@ -179,7 +230,7 @@ def train(
             precise = torch.promote_types(parameters[name].dtype, torch.float32)
             parameters[name].data = parameters[name].data.to(precise)
         names = {*whole, *added} - set(plan.selection)
-        sparse = make_sparse(model, plan.selection, whole=names, still=parts.prefix)
+        sparse = make_sparse(model, plan.selection, whole=names, still=(*parts.prefix, *still))
     except BaseException:
         detach_added(model, plan.added)
         raise

@@ -79,6 +79,31 @@ def bias(*, train_from: Start = 0, budget: Budget | None = None) -> WholeTensors
     return WholeTensors(whole=('all_biases', 'heads'), train_from=train_from, budget=budget)
 
 
+def norm(
+    *, statistics: bool = False, train_from: Start = 0, budget: Budget | None = None
+) -> WholeTensors:
+    """The scales and biases of normalisation layers, and the head (arXiv:2003.00152).
+
+    y = scale * (x - mean) / deviation + bias; scale and bias are trained.
+
+    statistics: whether the batch norms of the backbone gather the mean and deviation of the new
+        images, too; without, they normalise by those of the base, in training as well.
+    """
+    return WholeTensors(
+        whole=('norms', 'heads'), statistics=statistics, train_from=train_from, budget=budget
+    )
+
+
+def last_k_blocks(k: int = 1) -> WholeTensors:
+    """The last k blocks whole, what comes behind them, and the head: full from a late block on.
+
+    k: number of blocks, at least 1; the same as full with train_from=-k.
+    """
+    if not isinstance(k, int) or isinstance(k, bool) or k < 1:
+        raise ValueError(f'k must be a number of blocks, at least 1, got {k!r}')
+    return full(train_from=-k)
+
+
 def full(*, train_from: Start = 0, budget: Budget | None = None) -> WholeTensors:
     """Every parameter that the model does not freeze by itself."""
     return WholeTensors(whole=('all',), train_from=train_from, budget=budget)

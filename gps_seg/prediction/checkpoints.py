@@ -11,6 +11,7 @@ from torch import Tensor
 import gps_seg
 from gps_seg.delta import attached, build_added, detach_added
 from gps_seg.files import save_tensors, write_atomically
+from gps_seg.methods.peft_files import has_peft
 from gps_seg.models import SAMSegmentor
 from gps_seg.prediction.predictor import Predictor
 
@@ -22,6 +23,11 @@ def merge_added(model: Any) -> None:
 
     Raises ValueError, with nothing changed, where one cannot be merged.
     """
+    if has_peft(model):
+        raise ValueError(
+            'the model holds layers of PEFT, which a stock model has no place for; merge them by '
+            'PEFT itself (PeftModel.merge_and_unload), or export with --to onnx'
+        )
     added = attached(model)
     modules = {path: build_added(spec) for path, spec in added.items()}
     for path, module in modules.items():

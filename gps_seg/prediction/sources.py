@@ -1,4 +1,7 @@
-"""Which config and which weights a model of a user's is: a work dir, a delta, or the two named."""
+"""Which config and which weights a model of a user's is: a work dir, a delta, or the two named.
+
+The folder of another library's files (see `Tuning.has_delta`) does where a delta does.
+"""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +13,10 @@ from gps_seg.delta import KIND, Delta
 from gps_seg.files import load_tensors
 from gps_seg.runner.config_files import load_config
 from gps_seg.runner.config_keys import check_config_keys
+from gps_seg.tuning.own_files import Saved, is_own_files, read_saved
 
-FINISHED, UNFINISHED, LAST = 'delta.safetensors', 'best_delta.safetensors', 'last.pth'
+RESULTS = ('delta.safetensors', 'adapter')
+FINISHED, LAST = RESULTS[0], 'last.pth'
 CONFIG = 'config'
 
 
@@ -19,7 +24,8 @@ CONFIG = 'config'
 class Source:
     """A config, and the weights that go with it.
 
-    weights: a delta, a whole state dict or a training checkpoint; None: the base as it is.
+    weights: a delta, the folder of another library's files, a whole state dict or a training
+        checkpoint; None: the base as it is.
     name: what the weights are called where there are several.
     work_dir: the folder of the run, if it is one.
     """
@@ -50,7 +56,7 @@ def find_source(
     if config is None and weights is None:
         raise ValueError('name a model: a work dir, a delta, or a config and its weights')
     file = None if weights is None else Path(weights)
-    if file is not None and not file.is_file():
+    if file is not None and not (file.is_file() or is_own_files(file)):
         raise FileNotFoundError(f'no weights {file}')
     if config is None:
         assert file is not None
@@ -79,8 +85,8 @@ def read_delta(path: str | Path) -> Delta:
     return delta
 
 
-def config_of(delta: Delta, path: Path) -> Config:
-    """The config of the run that wrote a delta. Raises ValueError where it holds none."""
+def config_of(delta: Delta | Saved, path: Path) -> Config:
+    """The config of the run that wrote a result. Raises ValueError where it holds none."""
     text = delta.metadata.get(CONFIG)
     if not text:
         raise ValueError(
@@ -97,6 +103,11 @@ def config_of(delta: Delta, path: Path) -> Config:
 
 
 def _of_file(path: Path) -> Source:
+    if is_own_files(path):
+        config = config_of(read_saved(path), path)
+        if path.name in RESULTS:
+            return Source(config, path, path.resolve().parent.name, path.parent)
+        return Source(config, path, path.name)
     if not is_delta(path):
         if path.suffix == '.safetensors':
             load_tensors(path)  # says whether it is damaged
@@ -112,17 +123,17 @@ def _of_file(path: Path) -> Source:
 
 
 def _of_run(path: Path) -> Source:
-    if path.is_file():
+    if path.is_file() or is_own_files(path):
         return _of_file(path)
     if not path.is_dir():
-        near = sorted(p.parent.name for p in path.parent.glob(f'*/{FINISHED}'))
+        near = sorted(p.parent.name for name in RESULTS for p in path.parent.glob(f'*/{name}'))
         hint = f'; in {path.parent} there are {", ".join(near[:5])}' if near else ''
         raise FileNotFoundError(f'no work dir or delta {path}{hint}')
-    file = path / FINISHED
-    if file.is_file():
-        return Source(config_of(read_delta(file), file), file, path.resolve().name, path)
-    best = path / UNFINISHED
-    if best.is_file():
+    for file in (path / name for name in RESULTS):
+        if file.exists():
+            return _of_file(file)
+    best = next((b for n in RESULTS if (b := path / f'best_{n}').exists()), None)
+    if best is not None:
         raise ValueError(
             f'the run in {path} is not finished: go on with gps-seg train CONFIG --work-dir {path} '
             f'--resume, or use its best epoch so far by naming the file: {best}'
@@ -132,6 +143,6 @@ def _of_run(path: Path) -> Source:
             f'the run in {path} is not finished and has no best epoch yet: go on with gps-seg '
             f'train CONFIG --work-dir {path} --resume'
         )
-    runs = sorted(str(p.parent) for p in path.glob(f'*/{FINISHED}'))
+    runs = sorted(str(p.parent) for name in RESULTS for p in path.glob(f'*/{name}'))
     hint = f'; below it are {", ".join(runs[:5])}' if runs else ', so no run ended there'
     raise FileNotFoundError(f'{path} holds no {FINISHED}{hint}')

@@ -15,6 +15,7 @@ from gps_seg.prediction.sources import is_delta, read_delta
 from gps_seg.runner.base_weights import load_base_weights
 from gps_seg.runner.checkpoints import read_checkpoint
 from gps_seg.shipped import PREFIX
+from gps_seg.tuning.own_files import is_own_files, load_files
 
 # Where a config names the file of its base: in the model, then at the top.
 IN_MODEL = ('checkpoint', 'encoder_weights', 'weights')
@@ -55,10 +56,15 @@ def load_base(model: Any, config: Config) -> None:
 
 
 def load_weights(model: nn.Module, path: Path, config: Config) -> None:
-    """Bring a delta (onto the base that the config names) or a whole checkpoint into a model.
+    """Bring weights into a model: a delta or another library's files, onto the base that the config
+    names, or a whole checkpoint.
 
     Raises FileNotFoundError, or ValueError where the weights do not fit.
     """
+    if is_own_files(path):
+        load_base(model, config)
+        load_files(model, path)
+        return
     if not path.is_file():
         raise FileNotFoundError(f'no weights {path}')
     if is_delta(path):

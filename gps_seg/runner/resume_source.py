@@ -7,7 +7,7 @@ from typing import Any
 from mmengine.dist import barrier
 from mmengine.runner import Runner
 
-from gps_seg.files import load_pickle, write_content
+from gps_seg.files import copy_over, load_pickle, write_content
 from gps_seg.runner.checkpoints import LAST, read_checkpoint, safe_globals
 
 # What a checkpoint of a fine-tuning holds beside MMEngine's own: its state, and its base.
@@ -36,7 +36,7 @@ def latest_checkpoint(folder: str | Path) -> str | None:
 
 
 def bring_along(runner: Runner, name: str, *, instead: str) -> None:
-    """Copy a file of the run that is resumed into this work dir, where that is another one.
+    """Copy a file or folder of the run that is resumed into this work dir, if that is another one.
 
     instead: a file that does as well. Raises FileNotFoundError, on every rank, where neither folder
     has one of the two.
@@ -44,7 +44,7 @@ def bring_along(runner: Runner, name: str, *, instead: str) -> None:
     folder = Path(runner.work_dir)
     source = Path(resume_path(runner) or folder / name).parent
     places = [place / file for place in (source, folder) for file in (name, instead)]
-    found = next((place for place in places if place.is_file()), None)
+    found = next((place for place in places if place.exists()), None)
     if found is None:
         raise FileNotFoundError(
             f'{source} lacks {name}, the best epoch so far of the run to resume; put it beside '
@@ -52,7 +52,10 @@ def bring_along(runner: Runner, name: str, *, instead: str) -> None:
         )
     if runner.rank == 0 and found.parent.resolve() != folder.resolve():
         # Also over what a killed try of the same left here: that is ahead of the checkpoint.
-        write_content(folder / name, found.read_bytes())
+        if found.is_dir():
+            copy_over(found, folder / name)
+        else:
+            write_content(folder / name, found.read_bytes())
     barrier()
 
 

@@ -44,8 +44,13 @@ def check_fits(state: Mapping[str, Any], plan: Plan, changing: Mapping[str, Tens
             'the state was trained with other selected entries or added modules; give it to '
             'gps_seg.tune(..., resume=state), which takes the plan from it'
         )
-    _check_names(state['whole'], changing)
-    for name, tensor in state['whole'].items():
+    check_whole(state['whole'], changing)
+
+
+def check_whole(whole: Mapping[str, Tensor], changing: Mapping[str, Tensor]) -> None:
+    """Raise ValueError where saved tensors are not those that are trained whole here."""
+    _check_names(whole, changing)
+    for name, tensor in whole.items():
         if tensor.shape != changing[name].shape or tensor.dtype != changing[name].dtype:
             raise ValueError(
                 f'{name} is {tensor.dtype} {tuple(tensor.shape)} in the state, but '

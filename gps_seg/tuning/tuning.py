@@ -4,6 +4,7 @@ import json
 import weakref
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,8 +19,9 @@ from gps_seg.sparse import TrainableSummary, read_back, refill_optimizer
 from gps_seg.sparse.norms import FrozenNorm
 from gps_seg.tuning.auto_start import WHY, decided
 from gps_seg.tuning.base import Base, base_fingerprint, tensors_of
+from gps_seg.tuning.own_files import read_whole, save_files
 from gps_seg.tuning.plan_file import in_words
-from gps_seg.tuning.resume import FORMAT, check_fits, check_same_run
+from gps_seg.tuning.resume import FORMAT, check_fits, check_same_run, check_whole
 from gps_seg.tuning.step_guard import guard_steps
 
 # What a plan leaves as it is, by the key of its provenance.
@@ -27,6 +29,7 @@ LEFT_OUT = {
     'unscored': 'left as they are, without any score',
     'unselectable': 'left as they are, since entries cannot be selected from them',
 }
+DELTA_FILE = 'delta.safetensors'
 ENDED = {
     'removed': 'remove() gave the stock layers back',
     'merged': 'merge() wrote the added modules into the weights',
@@ -79,7 +82,7 @@ class Tuning:
             )
         if engine != 'auto':
             self._applied.sparse.use_engine(engine)
-        state = tensors_of(model)
+        state = self._stock_tensors()
         self._base = Base.of(
             {name: state[name] for name in stock_names},
             plan.selection,
@@ -103,6 +106,16 @@ class Tuning:
     def fresh(self) -> frozenset[str]:
         """Names of the tensors that no weight file filled."""
         return self._base.fresh
+
+    @property
+    def has_delta(self) -> bool:
+        """Whether the result is a delta, rather than files of another library (see `save`)."""
+        return self._applied.files is None
+
+    @property
+    def result_name(self) -> str:
+        """What a work dir calls the result: a file, or the folder of another library's files."""
+        return DELTA_FILE if self._applied.files is None else self._applied.files.folder
 
     def parameters(self) -> list[nn.Parameter]:
         """What an optimizer trains."""
@@ -188,7 +201,8 @@ class Tuning:
         undo().
         """
         self._check_running()
-        state = tensors_of(self.model)
+        state = self._stock_tensors()
+        files = self._applied.files
         return {
             'format': FORMAT,
             'version': gps_seg.__version__,
@@ -199,6 +213,7 @@ class Tuning:
             'plan': self.plan.state(),
             'values': self._applied.sparse.precise_values(),
             'whole': {name: copy_of(state[name]).cpu() for name in sorted(self._changing_names())},
+            **({} if files is None else {'files': files.state()}),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -208,8 +223,10 @@ class Tuning:
         """
         self._check_running()
         check_same_run(state, method=self.method, base=self.base)
-        mine = tensors_of(self.model)
+        mine = self._stock_tensors()
         check_fits(state, self.plan, {name: mine[name] for name in self._changing_names()})
+        if self._applied.files is not None:
+            self._applied.files.load_state(state['files'])
         with torch.no_grad():
             for name, tensor in state['whole'].items():
                 mine[name].copy_(tensor)
@@ -223,6 +240,11 @@ class Tuning:
         Raises ValueError, naming the tensor, where something that is not trained was changed.
         """
         self._check_running()
+        if self._applied.files is not None:
+            raise ValueError(
+                f'{self._no_delta()}; save(folder) writes its files, which '
+                f'{self._applied.files.library} and gps_seg.load read'
+            )
         state = self._checked_state()
         return Delta.of(
             state,
@@ -239,12 +261,62 @@ class Tuning:
             },
         )
 
+    def save(self, path: str | Path, *, dtype: torch.dtype | None = None, **metadata: str) -> None:
+        """Write the result: the delta as a file, or the folder of another library's files.
+
+        path: a file `.safetensors`, or for a method without a delta (`has_delta`) a folder, in
+            which `whole.safetensors` holds what is trained whole beside the library's own.
+        dtype: of the stored values of a delta; see `Delta.save`.
+        metadata: as for `delta`.
+
+        Raises ValueError, naming the tensor, where something that is not trained was changed.
+        """
+        files = self._applied.files
+        if files is None:
+            self.delta(**metadata).save(path, dtype=dtype)
+            return
+        self._check_running()
+        if dtype is not None:
+            raise ValueError(f'{self._no_delta()}, so that its files keep their precision')
+        state = self._checked_state()
+        save_files(
+            Path(path),
+            files,
+            {name: state[name] for name in self._changing_names()},
+            base=self.base,
+            fresh=self.fresh,
+            metadata={
+                'method': json.dumps(method_settings(self.method)),
+                'version': gps_seg.__version__,
+                **metadata,
+            },
+        )
+
+    def load(self, path: str | Path) -> None:
+        """Take the values of a result of this base that `save` wrote.
+
+        Raises FileNotFoundError, or ValueError for another base and for damage.
+        """
+        if self._applied.files is None:
+            self.load_delta(Delta.load(path))
+            return
+        self._check_running()
+        whole = read_whole(Path(path), base=self.base)
+        mine = self._stock_tensors()
+        check_whole(whole, {name: mine[name] for name in self._changing_names()})
+        self._applied.files.load(Path(path))
+        with torch.no_grad():
+            for name, tensor in whole.items():
+                mine[name].copy_(tensor)
+
     def load_delta(self, delta: Delta) -> None:
         """Take the values of a delta of this base, such as that of the best epoch.
 
         Compact values take the precision of the delta's. Raises ValueError for another base.
         """
         self._check_running()
+        if self._applied.files is not None:
+            raise ValueError(f'{self._no_delta()}, so it cannot take one; load(folder) takes files')
         if delta.base != self.base:
             raise ValueError(
                 f'the delta belongs to the base {short(delta.base)}, this is {short(self.base)}'
@@ -262,11 +334,11 @@ class Tuning:
         Raises ValueError for a method that adds modules unless `drop_added`.
         """
         self._check_running()
-        if self.plan.added and not drop_added:
+        if (self.plan.added or not self.has_delta) and not drop_added:
             raise ValueError(
                 f'{type(self.method).__name__} trains added modules, which stock layers have no '
-                'place for; merge() them where the method can, or keep delta() and call '
-                'remove(drop_added=True)'
+                f'place for; merge() them where the method can, or keep {self._result_in_words()} '
+                'and call remove(drop_added=True)'
             )
         self._applied.remove()
         self._end('removed')
@@ -278,7 +350,7 @@ class Tuning:
         Raises ValueError, with nothing changed, where the method adds none, or cannot merge them.
         """
         self._check_running()
-        if not self.plan.added:
+        if not self.plan.added and self.has_delta:
             raise ValueError(
                 f'{type(self.method).__name__} adds no modules, so there is nothing to merge; '
                 'remove() gives the stock layers back with the tuned values'
@@ -287,7 +359,7 @@ class Tuning:
         before = {
             name: copy_of(tensor).cpu()
             for name, tensor in state.items()
-            if any(name.startswith(f'{path}.') for path in self.plan.added)
+            if (not self.has_delta or any(name.startswith(f'{p}.') for p in self.plan.added))
             and name in self._base.digests
         }
         self._applied.merge()
@@ -305,7 +377,8 @@ class Tuning:
             return self.model
         if self._ended:
             refuse_tuned(self.model)  # by another handle, whose values the base would replace
-        self._refuse_foreign({**tensors_of(self.model), **self._merged})
+        state = tensors_of(self.model) if self._ended else self._stock_tensors()
+        self._refuse_foreign({**state, **self._merged})
         if not self._ended:
             self._applied.remove()
         state = tensors_of(self.model)
@@ -323,19 +396,35 @@ class Tuning:
 
     def _changing_names(self) -> frozenset[str]:
         """State-dict names of all that may change whole: trained, fresh, added, live buffers."""
-        state = tensors_of(self.model)
+        state = self._stock_tensors()
         frozen_norms = tuple(
             f'{path}.' for path, m in self.model.named_modules() if isinstance(m, FrozenNorm)
         )
         buffers = {
             name for name, _ in self.model.named_buffers() if not name.startswith(frozen_norms)
         }
-        names = {*self._applied.sparse.whole, *self._applied.added_names, *self.parts.fresh}
-        return frozenset((names | buffers) & state.keys())
+        names = {*self._applied.sparse.whole, *self._applied.added_names, *buffers}
+        if self._applied.files is not None:
+            names = {stock for stock, name in self._applied.files.names.items() if name in names}
+        return frozenset((names | self.parts.fresh) & state.keys())
+
+    def _stock_tensors(self) -> dict[str, Tensor]:
+        """The tensors of the state dict; by their stock names where another library renames them,
+        and without its own.
+        """
+        state = tensors_of(self.model)
+        files = self._applied.files
+        return state if files is None else {n: state[now] for n, now in files.names.items()}
+
+    def _no_delta(self) -> str:
+        return f'{type(self.method).__name__} has files of its own and no delta'
+
+    def _result_in_words(self) -> str:
+        return 'delta()' if self.has_delta else 'what save(folder) writes'
 
     def _checked_state(self) -> dict[str, Tensor]:
         self._applied.sparse.check()
-        state = tensors_of(self.model)
+        state = self._stock_tensors()
         self._refuse_foreign(state)
         return state
 

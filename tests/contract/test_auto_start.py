@@ -7,19 +7,19 @@ import pytest
 import torch
 from torch import nn
 
-from gps_seg.methods import METHODS, Method, ModelParts, build_method
+from gps_seg.methods import Method, ModelParts, build_method
 from gps_seg.selection import preserved
 from gps_seg.tuning import SelectionPass, Trial, Tuning, make_plan, start
 from gps_seg.tuning.auto_start import table_of
 from gps_seg.tuning.step_counters import SavedBytes
-from tests.contract.test_methods import REFUSED, SETTINGS
+from tests.contract.test_methods import CONTRACTED, REFUSED, SETTINGS
 from tests.families import FAMILIES, Family, model_parts, training_data
 
 FAST = ('gps', 'lora', 'full')
 # Trains the head alone, which costs the same from every block on.
 EVERYWHERE = ('linear',)
 # Their modules come from the pass over the images, which is not made for every block.
-BY_NUMBER = ('spt_lora', 'spt_adapter')
+BY_NUMBER = ('spt_lora', 'spt_adapter', 'last_k_blocks')
 
 
 class Batches:
@@ -43,7 +43,7 @@ def pairs() -> list[Any]:
             id=f'{method}-{family}',
             marks=() if family == 'vit' or method in FAST else (pytest.mark.full,),
         )
-        for method in METHODS
+        for method in CONTRACTED
         for family in ('vit', 'sam')
         if (method, family) not in REFUSED and method not in BY_NUMBER
     ]
@@ -125,7 +125,7 @@ def test_what_was_counted_is_what_training_saves(family: str) -> None:
     assert counted == f'{(kept + saved.total) / 2**20:.1f} MiB'
 
 
-@pytest.mark.parametrize('method', BY_NUMBER)
+@pytest.mark.parametrize('method', ['spt_lora', 'spt_adapter'])
 def test_a_method_that_cannot_choose_its_start_says_so(method: str) -> None:
     with pytest.raises(ValueError, match='give the number of a block'):
         build_method({'type': method, **SETTINGS[method], 'train_from': 'auto'})

@@ -13,10 +13,10 @@ from torch import Tensor, nn
 
 import gps_seg
 from gps_seg.delta import Delta
-from gps_seg.methods import METHODS, ModelParts, build_method, describe
+from gps_seg.methods import ModelParts, build_method, describe
 from gps_seg.methods.late import late_parts
 from gps_seg.tuning import Tuning
-from tests.contract.test_methods import REFUSED, SETTINGS
+from tests.contract.test_methods import CONTRACTED, REFUSED, SETTINGS
 from tests.families import FAMILIES, Family, model_parts, training_data
 
 FAST = ('swin', 'sam')
@@ -25,7 +25,9 @@ SHARE = 0.5
 
 
 def pairs() -> list[Any]:
-    every = [(m, f) for m in METHODS for f in ALL if (m, f) not in REFUSED]
+    # Whose own setting says where it starts.
+    methods = [m for m in CONTRACTED if m != 'last_k_blocks']
+    every = [(m, f) for m in methods for f in ALL if (m, f) not in REFUSED]
     return [
         pytest.param(m, f, id=f'{m}-{f}', marks=() if f in FAST else (pytest.mark.full,))
         for m, f in every
@@ -184,7 +186,21 @@ def test_a_number_and_a_share_name_the_first_trained_block(
     assert parts.below == expected
 
 
-@pytest.mark.parametrize('train_from', [12, -1, 1.0, 1.5, True, 'late', None])
+@pytest.mark.parametrize('last, first', [(1, 11), (3, 9), (12, 0)])
+def test_a_negative_number_counts_the_trained_blocks_from_the_end(last: int, first: int) -> None:
+    model = nn.Sequential()
+    model.patches = nn.Linear(4, 4)
+    model.blocks = nn.ModuleList(nn.Sequential(nn.Linear(4, 4)) for _ in range(12))
+    paths = tuple(f'blocks.{n}' for n in range(12))
+    parts = late_parts(model, ModelParts(blocks=paths), -last)
+    assert parts.first_block == paths[first]
+    # All twelve: the blocks, without what comes before them.
+    expected = {name for name, _ in model.patches.named_parameters(prefix='patches')}
+    expected |= {f'{path}.0.{kind}' for path in paths[:first] for kind in ('weight', 'bias')}
+    assert parts.below == expected
+
+
+@pytest.mark.parametrize('train_from', [12, -3, -0.5, 1.0, 1.5, True, 'late', None])
 def test_what_is_no_block_is_refused(train_from: Any) -> None:
     model = FAMILIES['vit'].build()
     with pytest.raises(ValueError, match='train_from must be'):

@@ -8,9 +8,9 @@ from gps_seg.methods import METHODS, build_method, method_settings
 from gps_seg.methods.cost_budget import CostBudget
 
 # Refuse 'auto': their modules come from a pass over the images.
-BY_NUMBER = {'spt_lora', 'spt_adapter'}
+BY_NUMBER = {'spt_lora', 'spt_adapter', 'last_k_blocks', 'peft'}
 WITHOUT_SCORE = {
-    *('adapter', 'bias', 'full', 'linear', 'lora', 'sam_adapter', 'ssf'),
+    *('adapter', 'bias', 'full', 'linear', 'lora', 'norm', 'sam_adapter', 'ssf'),
     *('vpt_deep', 'vpt_shallow'),
 }
 
