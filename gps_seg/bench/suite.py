@@ -94,7 +94,7 @@ class Suite:
         if self.finals_train_on_others and self.checkpoint != 'last':
             raise ValueError(
                 f'the final runs of the suite {self.name} have training images of their own '
-                "(final: train_dataloader...), so no image is held out to choose an epoch by; set "
+                '(final: train_dataloader...), so no image is held out to choose an epoch by; set '
                 "checkpoint = 'last'"
             )
         if self.tuner != 'grid' and not (isinstance(self.tuner, int) and self.tuner > 0):

@@ -167,7 +167,9 @@ def _metadata(runner: Runner) -> dict[str, str]:
     model = runner.cfg.get('model') if isinstance(runner.cfg.get('model'), dict) else Config()
     best, unit = best_so_far(runner), unit_of(runner)
     files = fine_tune_hook(runner).base_files
-    source = next((model[k] for k in ('checkpoint', 'encoder_weights', 'weights') if model.get(k)), '')
+    source = next(
+        (model[k] for k in ('checkpoint', 'encoder_weights', 'weights') if model.get(k)), ''
+    )
     source = source or (files[-1] if files else '')
     return {
         BASE_NAME: Path(source).name,

@@ -72,7 +72,9 @@ def test_mixing_and_drop_path_resume_bit_for_bit(tmp_path: Path) -> None:
     run(again)
     one, other = (end_state(tmp_path / name) for name in ('whole', 'half'))
     for name in ('last.pth', 'delta.safetensors', 'plan.safetensors', 'metrics.csv'):
-        assert not [d for d in differences(one[name], other[name], name) if 'metadata/config' not in d]
+        assert not [
+            d for d in differences(one[name], other[name], name) if 'metadata/config' not in d
+        ]
 
 
 def test_bf16_trains_and_leaves_the_rest_as_it_was(tmp_path: Path) -> None:

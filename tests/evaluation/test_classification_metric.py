@@ -33,7 +33,9 @@ def scored(metric: Any, made: list[dict[str, Any]]) -> dict[str, float]:
 
 def drawn(num: int, classes: int) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(0)
-    return rng.random((num, classes), dtype=np.float32), rng.integers(0, classes, num) ** 2 % classes
+    return rng.random((num, classes), dtype=np.float32), rng.integers(
+        0, classes, num
+    ) ** 2 % classes
 
 
 def test_the_scores_are_those_of_timm_and_of_numpy() -> None:
@@ -97,9 +99,7 @@ def corrupted(corruptions: list[str]) -> tuple[list[dict[str, Any]], dict[str, f
                 severities.append(severity)
                 wrong.append(rng.random() < severity / 7)
     scores = np.array([[0.1, 0.9] if w else [0.9, 0.1] for w in wrong], np.float32)
-    made = samples(
-        scores, np.zeros(len(wrong), int), corruption=names, severity=severities
-    )
+    made = samples(scores, np.zeros(len(wrong), int), corruption=names, severity=severities)
     of = {n: 100 * np.mean([w for w, m in zip(wrong, names, strict=True) if m == n]) for n in names}
     return made, of
 

@@ -62,8 +62,6 @@ class ImageClassPreprocessor(ImgDataPreprocessor):
 
 def labels_of(samples: list[Any]) -> Tensor:
     """The classes of a batch, (B,) int64. Raises ValueError where a sample has none."""
-
-
     missing = [s.metainfo.get('img_path', '') for s in samples if 'gt_label' not in s]
     if missing:
         raise ValueError(f'{missing[0] or "a sample"} has no gt_label, which the loss needs')
