@@ -19,8 +19,9 @@ default_hooks = dict(
     epoch_line=dict(type='EpochLineHook'),
     # Stops where a loss or gradient is not finite, and names the images.
     finite=dict(type='FiniteHook'),
-    # The best epoch by this validation metric becomes delta.safetensors.
-    delta=dict(type='DeltaCheckpointHook', save_best='mDice'),
+    # The best epoch by the main metric of the validation (mDice of masks, top1 of classes) becomes
+    # delta.safetensors; save_best='...' names another.
+    delta=dict(type='DeltaCheckpointHook'),
     # last.pth, from which --resume goes on exactly.
     checkpoint=dict(type='ResumableCheckpointHook', interval=1),
     # The base before training and the best epoch after it, on the test split.

@@ -91,6 +91,8 @@ def _config(cell: Cell) -> Config:
     config.merge_from_dict(method.get('options', {}))
     config.merge_from_dict({**dict(cell.tuned), suite.length: cell.epochs})
     config.merge_from_dict({'randomness.seed': cell.seed})
+    if cell.role == FINAL:
+        config.merge_from_dict(dict(suite.final))
     _judge(config, cell)
     # Where it runs changes no score.
     config.work_dir, config.resume, config.load_from = None, False, config.get('load_from')
@@ -115,6 +117,10 @@ def _judge(config: Config, cell: Cell) -> None:
         config.pop('test_evaluator', None)
         hooks.pop('report', None)
         return
+    if suite.finals_train_on_others:
+        # A score on images that were trained on says nothing.
+        for key in ('val_dataloader', 'val_cfg', 'val_evaluator'):
+            config[key] = None
     hooks.report = dict(type='ReportHook', zero_shot=False, num_pictures=NUM_PICTURES)
     metric = METRICS.get(config.test_evaluator.get('type', ''))
     if metric is not None and 'out' in inspect.signature(metric).parameters:

@@ -39,6 +39,10 @@ class Suite:
     models: by name, `config`, a file or a shipped config, and `options`.
     methods: by name, `label`, `method` as in FineTuneHook and `options`.
     settings: dotted settings of every cell.
+    final: dotted settings of the final runs alone, such as a longer schedule, or
+        `train_dataloader.dataset.split='trainval'` to train on the validation images too, once they
+        have chosen. Final runs with other training images are not validated, and the last epoch is
+        what is tested.
     tune: the grid, values by dotted setting; empty to tune nothing.
     tuner: 'grid', or the number of trials of Optuna's TPE between the ends of each range.
     extend: where the best value lies at an end of the grid, another step is tried until it does
@@ -61,6 +65,7 @@ class Suite:
     title: str = ''
     notes: Sequence[str] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
+    final: Mapping[str, Any] = field(default_factory=dict)
     tune: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     tuner: str | int = 'grid'
     extend: str = 'all'
@@ -86,6 +91,12 @@ class Suite:
                 raise ValueError(f'the suite {self.name} has no {name}; it needs at least one')
         _one_of('checkpoint', self.checkpoint, CHECKPOINTS)
         _one_of('extend', self.extend, EXTENSIONS)
+        if self.finals_train_on_others and self.checkpoint != 'last':
+            raise ValueError(
+                f'the final runs of the suite {self.name} have training images of their own '
+                "(final: train_dataloader...), so no image is held out to choose an epoch by; set "
+                "checkpoint = 'last'"
+            )
         if self.tuner != 'grid' and not (isinstance(self.tuner, int) and self.tuner > 0):
             raise ValueError(f"tuner is 'grid' or a number of trials, got {self.tuner!r}")
         for name in ('tune_epochs', 'epochs'):
@@ -98,6 +109,11 @@ class Suite:
             name = getattr(self, role)
             if name is not None and name not in self.methods:
                 raise ValueError(f'the {role} {name!r} is no method of the suite {self.name}')
+
+    @property
+    def finals_train_on_others(self) -> bool:
+        """Whether final runs have other training images than trials, perhaps the held-out ones."""
+        return any(key.partition('.')[0] == 'train_dataloader' for key in self.final)
 
     @property
     def columns(self) -> list[Column]:

@@ -200,7 +200,7 @@ def _files(dataset: Any) -> Iterator[str]:
 def _weights(config: Any) -> dict[str, str]:
     """The SHA-256 of each weight file that the model names."""
     found = {}
-    for key in ('checkpoint', 'encoder_weights', 'pretrained'):
+    for key in ('checkpoint', 'encoder_weights', 'weights', 'pretrained'):
         name = config.model.get(key)
         for path in (shipped_file(name), data_path(name), Path(name)) if name else ():
             if path.is_file():

@@ -70,6 +70,8 @@ class DeltaCheckpointHook(Hook):
         if dtype not in DTYPES:
             raise ValueError(f'dtype must be one of {", ".join(map(str, DTYPES))}, got {dtype!r}')
         self.save_best = save_best
+        # The metric that decides, once a validation has shown what there is.
+        self.chosen = save_best
         self.dtype = DTYPES[dtype]
         self._training = False
 
@@ -93,6 +95,7 @@ class DeltaCheckpointHook(Hook):
                 f'the validation gives no {name!r} (it gives {given}); set save_best of the '
                 'DeltaCheckpointHook to one of these'
             )
+        self.chosen = name
         score = float(metrics[name])
         best = best_so_far(runner).get('score')
         if best is None or score > best or (math.isnan(best) and not math.isnan(score)):
@@ -164,7 +167,8 @@ def _metadata(runner: Runner) -> dict[str, str]:
     model = runner.cfg.get('model') if isinstance(runner.cfg.get('model'), dict) else Config()
     best, unit = best_so_far(runner), unit_of(runner)
     files = fine_tune_hook(runner).base_files
-    source = model.get('checkpoint') or model.get('encoder_weights') or (files[-1] if files else '')
+    source = next((model[k] for k in ('checkpoint', 'encoder_weights', 'weights') if model.get(k)), '')
+    source = source or (files[-1] if files else '')
     return {
         BASE_NAME: Path(source).name,
         # Configs in Python's own syntax name classes themselves.

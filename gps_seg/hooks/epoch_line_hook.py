@@ -124,7 +124,7 @@ class EpochLineHook(Hook):
 
     def _metric(self, runner: Runner, row: Row) -> str | None:
         """The metric to show, of those that the row has."""
-        chosen = [hook.save_best for hook in runner.hooks if isinstance(hook, DeltaCheckpointHook)]
+        chosen = [hook.chosen for hook in runner.hooks if isinstance(hook, DeltaCheckpointHook)]
         names = [self.metric, *chosen, *row]
         known = [n for n in names if n in row and n not in (_unit(runner), 'loss', 'lr')]
         return known[0] if known else None

@@ -96,6 +96,9 @@ class ReportHook(Hook):
     def _recorder(self, runner: Runner, when: str) -> MaskRecorder | None:
         if not self.num_pictures:
             return None
+        meta = getattr(self._loop(runner).dataloader.dataset, 'metainfo', None) or {}
+        if meta.get('dataset_type') == 'image_classes':
+            return None  # no masks to draw
         classes = Classes.of(self._loop(runner).dataloader.dataset)
         return MaskRecorder(Path(runner.work_dir) / 'overlays', when, classes)
 

@@ -1,6 +1,7 @@
 """Models and losses; importing this registers them with MMSegmentation's registries."""
 
 from gps_seg.models.architectures import ARCHITECTURES, Architecture
+from gps_seg.models.classification import ImageClassifier, ImageClassPreprocessor
 from gps_seg.models.losses import BCESoftIoULoss
 from gps_seg.models.mmseg import TunableEncoderDecoder
 from gps_seg.models.monai_losses import (
@@ -16,6 +17,8 @@ __all__ = [
     'ARCHITECTURES',
     'Architecture',
     'BCESoftIoULoss',
+    'ImageClassPreprocessor',
+    'ImageClassifier',
     'MonaiDiceCELoss',
     'MonaiDiceFocalLoss',
     'MonaiDiceLoss',

@@ -17,7 +17,7 @@ from gps_seg.runner.checkpoints import read_checkpoint
 from gps_seg.shipped import PREFIX
 
 # Where a config names the file of its base: in the model, then at the top.
-IN_MODEL = ('checkpoint', 'encoder_weights')
+IN_MODEL = ('checkpoint', 'encoder_weights', 'weights')
 
 
 def with_base(config: Config, base: str | Path | None) -> None:

@@ -29,7 +29,7 @@ PRETRAINED = ('Pretrained', PretrainedInit)
 WAYS = (
     "load_from = 'FILE' (a whole segmentor, or a backbone), model.pretrained='FILE', "
     "init_cfg=dict(type='Pretrained', checkpoint='FILE') of the part that the file holds (such as "
-    'model.backbone), or checkpoint / encoder_weights of the models of this toolkit'
+    'model.backbone), or checkpoint / encoder_weights / weights of the models of this toolkit'
 )
 
 

@@ -1,10 +1,12 @@
 """The training images as contrastive batches for the selection pass."""
 
-from collections.abc import Iterator
+import copy
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
-from mmengine.dataset import pseudo_collate
+from mmengine.dataset import Compose, pseudo_collate
+from mmseg.registry import TRANSFORMS
 from torch.utils.data import DataLoader, Dataset
 
 from gps_seg.datasets.seeded import SeededDataset
@@ -24,6 +26,13 @@ def draws_of_batches(num_samples: int, settings: SelectionPass, seed: int) -> li
     generator = torch.Generator().manual_seed(seed)
     order = torch.randperm(num_samples, generator=generator).tolist()[: settings.num_images]
     size = settings.batch_size or len(order)
+    if settings.drop_last:
+        if len(order) < size:
+            raise ValueError(
+                f'selection_pass.drop_last leaves nothing of {len(order)} images in batches of '
+                f'{size}; set a smaller batch_size'
+            )
+        order = order[: len(order) // size * size]
     return [
         [(seed, -1 - v, i) for i in order[start : start + size] for v in range(NUM_VIEWS)]
         for start in range(0, len(order), size)
@@ -49,6 +58,8 @@ class ContrastiveBatches:
         num_ranks: int = 1,
     ) -> None:
         self.settings = settings
+        if settings.pipeline is not None:
+            dataset = with_pipeline(dataset, settings.pipeline)
         self.dataset = SeededDataset(dataset, seed)
         batches = draws_of_batches(len(self.dataset), settings, seed)
         self.num_on_all_ranks = len(batches)
@@ -79,3 +90,24 @@ class ContrastiveBatches:
             self.num_done += 1
             self.num_images += len({index for _, _, index in batch})
             yield [next(loader) for _ in range(num)]
+
+
+def with_pipeline(dataset: Any, steps: Sequence[Mapping[str, Any]]) -> Any:
+    """A data set, itself untouched, whose samples are made by other steps.
+
+    Reaches through wrappers (ConcatDataset, ClassBalancedDataset, ...). Raises ValueError for a
+    data set that has no pipeline.
+    """
+    other = copy.copy(dataset)
+    if hasattr(dataset, 'pipeline'):
+        other.pipeline = Compose([TRANSFORMS.build(dict(step)) for step in steps])
+    elif hasattr(dataset, 'datasets'):
+        other.datasets = [with_pipeline(part, steps) for part in dataset.datasets]
+    elif hasattr(dataset, 'dataset'):
+        other.dataset = with_pipeline(dataset.dataset, steps)
+    else:
+        raise ValueError(
+            f'{type(dataset).__name__} has no pipeline that selection_pass.pipeline could stand '
+            'for; leave it out, and the views are those of the training'
+        )
+    return other

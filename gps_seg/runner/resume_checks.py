@@ -10,6 +10,7 @@ from gps_seg.runner.loops import UNITS, planned, unit_of
 # What decides the rest of a training, of a config.
 WATCHED = ('model', 'optim_wrapper', 'param_scheduler', 'train_cfg', 'train_dataloader')
 # How images are loaded and where files lie change no result, nor does when the run is validated.
+WEIGHTS = 'model.weights'
 FREE = (
     'ann_file',
     'checkpoint',
@@ -88,7 +89,7 @@ def check_settings(saved: Mapping[str, str], now: Mapping[str, str]) -> None:
 
 
 def _flatten(name: str, value: Any, settings: dict[str, str]) -> None:
-    if name.rpartition('.')[2] in FREE:
+    if name.rpartition('.')[2] in FREE or name == WEIGHTS:
         return
     if isinstance(value, Mapping):
         for key, item in value.items():

@@ -1,6 +1,6 @@
 """How the selection goes over the training images, whoever loads them."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Protocol
 
@@ -20,6 +20,10 @@ class SelectionPass:
     stop_agreement: end the pass once the selection agrees so far with the last one, as a share of
         the entries in (0, 1]. None: go over all images, as published.
     check_every: batches between two such comparisons.
+    pipeline: the steps that make the views, of an MMEngine runner, in place of those of its
+        training; the published views of a classifier are stronger than many trainings'.
+    drop_last: leave out a last batch of fewer images than `batch_size`, as the authors' loader for
+        classification does; which images these are, the seed draws.
     """
 
     num_images: int | None = None
@@ -28,12 +32,19 @@ class SelectionPass:
     num_workers: int = 0
     stop_agreement: float | None = None
     check_every: int = 5
+    pipeline: Sequence[Mapping[str, Any]] | None = None
+    drop_last: bool = False
 
     def __post_init__(self) -> None:
         for name in ('num_images', 'batch_size', 'micro_batch_size', 'check_every'):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f'selection_pass.{name} must be at least 1, got {value}')
+        if self.drop_last and self.batch_size is None:
+            raise ValueError(
+                'selection_pass.drop_last needs a batch_size: one batch of all images is never '
+                'partial'
+            )
         if self.stop_agreement is not None and not 0 < self.stop_agreement <= 1:
             raise ValueError(
                 f'selection_pass.stop_agreement must be in (0, 1], got {self.stop_agreement}; '
@@ -54,6 +65,7 @@ class SelectionPass:
     def recorded(self) -> dict[str, Any]:
         """The settings that the selection depends on."""
         unused = ('check_every',) if self.stop_agreement is None else ()
+        unused += () if self.drop_last else ('drop_last',)
         return {
             name: value
             for name, value in asdict(self).items()

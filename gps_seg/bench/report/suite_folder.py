@@ -12,6 +12,8 @@ SUITE = 'suite.json'
 CELL = 'cell.json'
 RESULT = 'result.json'
 IMAGES = 'images.csv'
+# Its columns that hold the names of classes.
+WORDS = ('class', 'predicted')
 SHEET = 'run/overlays/sheet.png'
 
 # Names become file names, markers in Markdown and anchors of the page.
@@ -107,7 +109,7 @@ def _read_json(path: Path, needed: Iterable[str]) -> dict[str, Any]:
 def _read_images(path: Path) -> ImageScores:
     with path.open(newline='', encoding='utf-8') as file:
         rows = list(csv.DictReader(file))
-    metrics = [key for key in rows[0] if key != 'image'] if rows else []
+    metrics = [key for key in rows[0] if key not in ('image', *WORDS)] if rows else []
     try:
         names = short_paths([row['image'] for row in rows])
         return {
