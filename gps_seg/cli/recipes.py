@@ -80,11 +80,7 @@ class Choice:
 
     name: str
     why: str
-
-    @property
-    def recipe(self) -> Recipe:
-        """The recipe itself."""
-        return RECIPES[self.name]
+    recipe: Recipe
 
 
 def product_rate(seconds: float = 0.3) -> float:
@@ -151,9 +147,10 @@ def choose_recipe(
         if not reason:
             minutes = seconds_of(recipe, num_images, batch_size, rate) / 60
             took = f'{recipe.about}, roughly {max(1, round(minutes))} min'
-            return Choice(name, '; '.join([took, *reasons]))
+            return Choice(name, '; '.join([took, *reasons]), recipe)
         reasons.append(f'not {name}: {reason}')
-    return Choice('sam_demo', '; '.join(['needs no download', *reasons]))
+    why = '; '.join(['needs no download', *reasons])
+    return Choice('sam_demo', why, RECIPES['sam_demo'])
 
 
 def check_weights(name: str) -> None:

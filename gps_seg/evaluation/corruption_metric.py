@@ -11,7 +11,8 @@ from gps_seg.evaluation.classification import top_k
 from gps_seg.evaluation.classification_metric import ClassificationMetric, ClassifiedImage
 
 # Top-1 error of AlexNet on each corruption, the mean over the five severities, as a share.
-# Hendrycks and Dietterich (arXiv:1903.12261); unrounded as in their repository, hendrycks/robustness.
+# Hendrycks and Dietterich (arXiv:1903.12261); unrounded as in their repository
+# hendrycks/robustness.
 ALEXNET_ERRORS: Mapping[str, float] = {
     'gaussian_noise': 0.886428,
     'shot_noise': 0.894468,

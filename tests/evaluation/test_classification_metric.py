@@ -76,11 +76,11 @@ def test_the_table_lists_confident_mistakes_first(tmp_path: Path) -> None:
 
 def test_what_cannot_be_scored_is_refused() -> None:
     scores, labels = drawn(3, 4)
-    with pytest.raises(ValueError, match='model.num_classes'):
+    with pytest.raises(ValueError, match=r'model\.num_classes'):
         scored(ClassificationMetric(), samples(scores, labels + 4))
     metric = ClassificationMetric()
     metric.dataset_meta = {'classes': ('a', 'b')}
-    with pytest.raises(ValueError, match='set model.num_classes=2'):
+    with pytest.raises(ValueError, match=r'set model\.num_classes=2'):
         scored(metric, samples(scores, labels))
     made = samples(scores, labels)
     del made[0]['gt_label']

@@ -50,8 +50,8 @@ class ImageClassPreprocessor(ImgDataPreprocessor):
         draws = [sample.metainfo.get('draw') for sample in samples]
         if any(draw is None for draw in draws):
             raise ValueError(
-                'mixup draws by the draw (seed, epoch, index) of each data sample, which these have '
-                'not; use ImageClassDataset with PackImage, or leave mixup out'
+                'mixup draws by the draw (seed, epoch, index) of each data sample, and these have '
+                'none; use ImageClassDataset with PackImage, or leave mixup out'
             )
         labels = labels_of(samples).to(images.device)
         images, targets = mix(images, labels, draws)  # type: ignore[arg-type]
