@@ -125,7 +125,8 @@ def seconds_of(recipe: Recipe, num_images: int, batch_size: int, rate: float) ->
 def why_not(recipe: Recipe, num_images: int, batch_size: int, *, rate: float, memory: float) -> str:
     """Why a recipe cannot be taken on this machine; empty where it can."""
     if recipe.weights is not None and not data_path(recipe.weights).is_file():
-        return f'no {data_path(recipe.weights)} (gps-seg download {recipe.download})'
+        fetch = f' (gps-seg download {recipe.download})' if recipe.download else ''
+        return f'no {data_path(recipe.weights)}{fetch}'
     if memory < recipe.memory:
         return f'{recipe.memory / 2**30:.1f} GiB of memory needed, {memory / 2**30:.1f} free'
     seconds = seconds_of(recipe, num_images, batch_size, rate)
