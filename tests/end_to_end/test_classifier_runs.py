@@ -111,7 +111,7 @@ def test_mixed_images_cannot_be_stored(tmp_path: Path) -> None:
     config = toy_classifier(tmp_path, **MIXED)
     config.default_hooks.fine_tune.method = dict(type='Linear')
     config.default_hooks.fine_tune.cache_prefix = True
-    with pytest.raises(ValueError, match='leave out model.mixup'):
+    with pytest.raises(ValueError, match=r'leave out model\.mixup'):
         run(config)
 
 

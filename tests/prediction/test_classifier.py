@@ -127,5 +127,5 @@ def test_the_surest_mistakes_are_pictured(finished: Path) -> None:
 def test_an_unnamed_threshold_or_window_is_refused(finished: Path) -> None:
     for settings in ({'threshold': 0.5}, {'window': 64}):
         options: dict[str, Any] = settings
-        with pytest.raises(ValueError, match='for masks|is for one foreground'):
+        with pytest.raises(ValueError, match=r'for masks|for one foreground'):
             gps_seg.load(finished / 'run', **options)
