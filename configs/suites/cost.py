@@ -10,6 +10,12 @@ methods_measured = [
     'gps_k10',
     'gps_dense',
     'lora',
+    'lora_qv',
+    'adapter',
+    'ssf',
+    'vpt_shallow',
+    'vpt_deep',
+    'norm',
     'peft_lora',
     'shira',
     'supertuning',
@@ -24,7 +30,12 @@ measure = dict(
     function='tools.benchmarks.cost:rows',
     cases=dict(
         vit_b16=dict(model='vit_b16', methods=methods_measured, rounds=7),
-        vit_tiny=dict(model='vit_tiny', methods=methods_measured, rounds=7),
+        vit_tiny=dict(
+            model='vit_tiny',
+            # Those that choose by images, which are real there.
+            methods=[*methods_measured, 'fps', 'grft', 'spt_lora', 'spt_adapter'],
+            rounds=7,
+        ),
     ),
 )
 del methods_measured

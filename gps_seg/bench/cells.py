@@ -94,6 +94,8 @@ def _config(cell: Cell) -> Config:
     config.merge_from_dict({'randomness.seed': cell.seed})
     if cell.role == FINAL:
         config.merge_from_dict(dict(suite.final))
+    if suite.limit is not None:
+        _limit(config, suite.limit)
     _judge(config, cell)
     # Where it runs changes no score.
     config.work_dir, config.resume, config.load_from = None, False, config.get('load_from')
@@ -106,16 +108,24 @@ def _read_once(config: str) -> Config:
     return load_config(config)
 
 
+def _limit(config: Config, num_images: int) -> None:
+    """Take the first images of every split alone."""
+    for split in ('train', 'val', 'test'):
+        loader = config.get(f'{split}_dataloader')
+        if loader is not None:
+            loader.dataset.indices = num_images
+
+
 def _judge(config: Config, cell: Cell) -> None:
     """What is scored on which images: a trial never sees the test split."""
     hooks, suite = config.default_hooks, cell.suite
     hooks.delta = dict(type='DeltaCheckpointHook', save_best=suite.validation)
-    if suite.checkpoint == 'last':
+    if cell.role == TRIAL and not config.get('val_dataloader'):
+        _validate_like_test(config)
+        config.val_dataloader.dataset.split = 'val'
+    if suite.checkpoint == 'last' and config.get('val_dataloader') is not None:
         config.train_cfg.val_interval = cell.epochs
     if cell.role == TRIAL:
-        if not config.get('val_dataloader'):
-            _validate_like_test(config)
-            config.val_dataloader.dataset.split = 'val'
         config.pop('test_dataloader', None)
         config.pop('test_cfg', None)
         config.pop('test_evaluator', None)

@@ -25,6 +25,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parse(argv)
     if arguments.command == 'report':
         return report(arguments)
+    if arguments.command == 'sheet':
+        return sheet(arguments)
     suite = suite_of(arguments)
     folder = Path(arguments.out or RESULTS / suite.name)
     board = Board(suite, folder)
@@ -112,6 +114,23 @@ def report(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def sheet(arguments: argparse.Namespace) -> int:
+    """Draw test images with one column a method."""
+    from gps_seg.bench.method_sheet import draw_method_sheet
+
+    folder = _suite_folder(arguments.suite)
+    drawn = draw_method_sheet(
+        folder,
+        Path(arguments.out) if arguments.out else folder / 'methods.png',
+        images=arguments.images or (),
+        num=arguments.num,
+        methods=arguments.methods,
+        device=arguments.device,
+    )
+    print(f'{len(drawn.images)} images, {len(drawn.methods)} methods: {drawn.file}')
+    return 0
+
+
 def _suite_folder(name: str) -> Path:
     """A folder of results, or that of a suite by its name."""
     by_name = RESULTS / name
@@ -155,7 +174,7 @@ def suite_of(arguments: argparse.Namespace) -> Suite:
         changes['tune'] = dict(_grid(text) for text in arguments.tune)
     if arguments.seeds is not None:
         changes['seeds'] = tuple(arguments.seeds)
-    for name in ('epochs', 'tune_epochs'):
+    for name in ('epochs', 'tune_epochs', 'limit'):
         if getattr(arguments, name) is not None:
             changes[name] = getattr(arguments, name)
     return replace(suite, **changes)
@@ -229,6 +248,9 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
             help='values to try, e.g. optim_wrapper.optimizer.lr=1e-4,3e-4,1e-3',
         )
         command.add_argument('--tune-epochs', type=_positive, metavar='N', help='of a trial')
+        command.add_argument(
+            '--limit', type=_positive, metavar='N', help='the first N images of every split alone'
+        )
         command.add_argument('--epochs', type=_positive, metavar='N', help='of a final run')
     run_command = commands.choices['run']
     run_command.add_argument(
@@ -251,6 +273,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
         help='of submitit, e.g. slurm_partition=gpu timeout_min=600 gpus_per_node=1',
     )
     run_command.add_argument('--retry', action='store_true', help='also what failed before')
+    _add_sheet(commands)
     report_command = commands.add_parser('report', help='write tables, a page and a database')
     report_command.add_argument('suites', nargs='+', help='folders of results, or names of suites')
     report_command.add_argument('--out', metavar='FOLDER', help='default: SUITE/report')
@@ -268,3 +291,22 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     arguments = parser.parse_args(argv)
     arguments.argv = sys.argv[1:] if argv is None else list(argv)
     return arguments
+
+
+def _add_sheet(commands: Any) -> None:
+    text = 'draw test images with one column a method'
+    command = commands.add_parser('sheet', help=text, description=text)
+    command.add_argument('suite', help='a folder of results, or the name of a suite')
+    command.add_argument('--out', metavar='FILE', help='default: SUITE/methods.png')
+    command.add_argument(
+        '--images', nargs='+', metavar='NAME', help='test images by name (default: see --num)'
+    )
+    command.add_argument(
+        '--num',
+        type=_positive,
+        default=6,
+        metavar='N',
+        help='how many: the worst, the median and the best by the mean over methods (default: 6)',
+    )
+    command.add_argument('--methods', type=_names, metavar='A,B', help='only these columns')
+    command.add_argument('--device', help='such as cpu or cuda:0 (default: a GPU if there is one)')

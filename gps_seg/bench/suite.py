@@ -48,6 +48,7 @@ class Suite:
         `train_dataloader.dataset.split='trainval'` to train on the validation images too, once they
         have chosen. Final runs with other training images are not validated, and the last epoch is
         what is tested.
+    limit: the first so many images of every split alone, to try a suite; None for all.
     tune: the grid, values by dotted setting; empty to tune nothing.
     tuner: 'grid', or the number of trials of Optuna's TPE between the ends of each range.
     extend: where the best value lies at an end of the grid, another step is tried until it does
@@ -80,6 +81,7 @@ class Suite:
     notes: Sequence[str] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
     final: Mapping[str, Any] = field(default_factory=dict)
+    limit: int | None = None
     tune: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     tuner: str | int = 'grid'
     extend: str = 'all'
@@ -120,6 +122,8 @@ class Suite:
         for name in ('tune_epochs', 'epochs', 'more_for'):
             if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
                 raise ValueError(f'{name} must be an integer of 1 or more: {getattr(self, name)!r}')
+        if self.limit is not None and self.limit < 1:
+            raise ValueError(f'limit must be a number of images, at least 1: {self.limit!r}')
         for key, values in self.tune.items():
             if not values or len(set(values)) != len(values):
                 raise ValueError(f'tune: {key} needs distinct values, got {list(values)}')

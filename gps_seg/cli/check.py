@@ -4,7 +4,7 @@ import argparse
 import multiprocessing
 import os
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
@@ -26,18 +26,26 @@ from gps_seg.datasets.checks import (
     Record,
     Survey,
     Totals,
+    class_counts,
+    class_findings,
     duplicate_findings,
     examine,
+    examine_image,
+    examine_pixels,
+    find_class_images,
     find_jobs,
     overlap_findings,
     record_findings,
     totals_of,
+    write_class_page,
     write_page,
 )
 from gps_seg.datasets.findings import Finding
 from gps_seg.runner.config_keys import check_config_keys
 
+KINDS = ('MaskFolderDataset', 'ImageClassDataset')
 FEW = 64  # pairs that one process reads sooner than others start
+MANY_CLASSES, FEW_CLASSES = 50, 10
 LOADERS = ('train', 'val', 'test')
 LEVELS = ('error', 'warning', 'note')
 
@@ -49,14 +57,20 @@ def datasets_of(config: Config) -> dict[str, Mapping[str, Any]]:
         dataset = (config.get(f'{part}_dataloader') or {}).get('dataset')
         if dataset is None:
             continue
-        if dataset.get('type') != 'MaskFolderDataset':
+        if dataset.get('type') not in KINDS:
             raise ValueError(
                 f'{part}_dataloader.dataset is a {dataset.get("type")}; check reads folders of '
-                'images and masks: gps-seg check --images DIR --masks DIR'
+                'images and masks (gps-seg check --images DIR --masks DIR) and data sets of images '
+                f'with labels: {", ".join(KINDS)}'
             )
         found[part] = dataset
     if not found:
         raise ValueError('the config has no train_dataloader, val_dataloader or test_dataloader')
+    kinds = {dataset['type'] for dataset in found.values()}
+    if len(kinds) > 1:
+        raise ValueError(
+            f'the data sets of the config are of two kinds: {", ".join(sorted(kinds))}'
+        )
     return found
 
 
@@ -71,24 +85,35 @@ def run_check(
         *record_findings(records),
         *duplicate_findings(records, allow=allow_overlap),
     ]
-    return sorted(findings, key=lambda finding: LEVELS.index(finding.level)), records
+    return in_order(findings), records
 
 
-def read_all(jobs: Sequence[Job], workers: int | None = None) -> list[Record]:
-    """The records of all pairs, read in parallel, with a progress bar on a terminal."""
+def in_order(findings: Iterable[Finding]) -> list[Finding]:
+    """Findings with the errors first."""
+    return sorted(findings, key=lambda finding: LEVELS.index(finding.level))
+
+
+def read_all(
+    jobs: Sequence[Job],
+    workers: int | None = None,
+    examine: Callable[[Job], Record] = examine,
+) -> list[Record]:
+    """The records of all jobs, read in parallel, with a progress bar on a terminal."""
     workers = workers if workers is not None else os.cpu_count() or 1
     columns = (TextColumn('reading'), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     console = Console(stderr=True)
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         task = progress.add_task('reading', total=len(jobs))
         records = []
-        for record in _records(jobs, workers):
+        for record in _records(jobs, workers, examine):
             records.append(record)
             progress.advance(task)
     return records
 
 
-def _records(jobs: Sequence[Job], workers: int) -> Iterable[Record]:
+def _records(
+    jobs: Sequence[Job], workers: int, examine: Callable[[Job], Record]
+) -> Iterable[Record]:
     if workers < 2 or len(jobs) < FEW:
         yield from map(examine, jobs)
         return
@@ -115,12 +140,17 @@ def _one_thread() -> None:
     cv2.setNumThreads(0)
 
 
+def print_finding(finding: Finding) -> None:
+    """Print one finding and its fix."""
+    print(f'{finding.level:9}{finding.text}')
+    if finding.fix:
+        print(f'{"":9}-> {finding.fix}')
+
+
 def report(findings: Sequence[Finding], totals: Totals, num_pairs: int) -> None:
     """Print the findings with their fixes, and what the data hold."""
     for finding in findings:
-        print(f'{finding.level:9}{finding.text}')
-        if finding.fix:
-            print(f'{"":9}-> {finding.fix}')
+        print_finding(finding)
     parts = ', '.join(f'{part} {count}' for part, count in totals.images.items() if count)
     print(f'{num_pairs} pairs of image and mask{f" ({parts})" if parts else ""}')
     if any(totals.pixels):
@@ -147,8 +177,8 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
         prog='gps-seg check',
-        description='Read every image and mask of a config or of two folders, and list all that is '
-        'wrong with them. Exits with 1 where there are errors.',
+        description='Read every image, and every mask, of a config or of two folders, and list all '
+        'that is wrong with them. Exits with 1 where there are errors.',
     )
     add_config(parser, example='data.ignore=255', optional=True)
     add_folder(parser)
@@ -157,6 +187,11 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         '--allow-overlap',
         action='store_true',
         help='images that stand in test and in train are a warning',
+    )
+    parser.add_argument(
+        '--near-duplicates',
+        action='store_true',
+        help='of images with labels, also find nearly equal ones (those with masks always are)',
     )
     parser.add_argument(
         '--workers', type=int, metavar='N', help='processes that read (default: all cores)'
@@ -175,7 +210,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         title = str(arguments.config)
         config = load_config(arguments.config, arguments.cfg_options)
         check_config_keys(config)
-        survey = find_jobs(datasets_of(config))
+        datasets = datasets_of(config)
+        if next(iter(datasets.values()))['type'] == 'ImageClassDataset':
+            return check_classes(title, datasets, arguments)
+        survey = find_jobs(datasets)
     else:
         data = name_patterns({**data_of(arguments), **_data_options(arguments.cfg_options)})
         title = f'{arguments.images[0]}, {arguments.masks[0]}'
@@ -188,6 +226,41 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.html is not None:
         write_page(arguments.html, title, findings, records, totals)
         print(f'Page: {arguments.html}')
+    return exit_code(findings)
+
+
+def check_classes(
+    title: str, datasets: Mapping[str, Mapping[str, Any]], arguments: argparse.Namespace
+) -> int:
+    """Check images that have labels and no masks. Returns the exit code."""
+    survey = find_class_images(datasets)
+    records = [
+        *read_all(survey.files, arguments.workers, examine_image),
+        *(examine_pixels(job, pixels()) for job, pixels in survey.stored),
+    ]
+    findings = in_order(
+        class_findings(
+            survey, records, allow=arguments.allow_overlap, near=arguments.near_duplicates
+        )
+    )
+    for finding in findings:
+        print_finding(finding)
+    counts = class_counts(survey)
+    shown = counts.rows
+    if len(shown) > MANY_CLASSES:
+        shown = tuple(sorted(shown, key=lambda row: row[1])[:FEW_CLASSES])
+        print(f'the {FEW_CLASSES} classes with the fewest images in {counts.parts[0]}:')
+    show(table(('class', *counts.parts), [(name, *map(str, n)) for name, n in shown]))
+    sizes = ', '.join(f'{part} {size}' for part, size in counts.sizes.items())
+    print(f'{len(records)} images of {len(counts.rows)} classes ({sizes})')
+    if arguments.html is not None:
+        write_class_page(arguments.html, title, findings, records, counts)
+        print(f'Page: {arguments.html}')
+    return exit_code(findings)
+
+
+def exit_code(findings: Sequence[Finding]) -> int:
+    """Print how many findings there are. Returns 1 where some of them are errors."""
     errors = sum(finding.level == 'error' for finding in findings)
     warnings = sum(finding.level == 'warning' for finding in findings)
     print(f'{errors} errors, {warnings} warnings' if errors + warnings else 'all is well')

@@ -7,18 +7,22 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from mmseg.registry import DATASETS
+
 from gps_seg.cli import quiet_imports  # noqa: F401  before whatever else imports MMSegmentation
 from gps_seg.cli.errors import one_line_errors
 from gps_seg.cli.models import A_MODEL, add_model_flags, source_of
 from gps_seg.files import write_content
 from gps_seg.files.errors import explained_write
 from gps_seg.prediction.checkpoints import write_checkpoint
+from gps_seg.prediction.classifier import ClassPredictor, is_classifier
 from gps_seg.prediction.inputs import find_items
 from gps_seg.prediction.loading import load_source
 from gps_seg.prediction.model_card import model_card
 from gps_seg.prediction.onnx_check import compare, input_size
 from gps_seg.prediction.onnx_export import check_packages, graphs_of, write_graph
 from gps_seg.prediction.pairs import pairs_of_config
+from gps_seg.prediction.pipeline import dataset_of
 from gps_seg.prediction.predictor import Predictor, Sample
 from gps_seg.prediction.sources import Source
 
@@ -80,7 +84,7 @@ def images_to_check(arguments: argparse.Namespace, source: Source) -> list[Path]
         paths = [item.path for item in items if not item.is_volume]
     else:
         try:
-            paths = [pair.image for pair in pairs_of_config(source.config)]
+            paths = _test_images(source)
         except OSError as error:
             raise FileNotFoundError(
                 f'no images to check the files on ({error}); name some: --images FOLDER'
@@ -89,13 +93,24 @@ def images_to_check(arguments: argparse.Namespace, source: Source) -> list[Path]
     return [paths[int(place * step)] for place in range(min(arguments.num_images, len(paths)))]
 
 
+def _test_images(source: Source) -> list[Path]:
+    """The image files of the config's test split."""
+    if not is_classifier(source.config):
+        return [pair.image for pair in pairs_of_config(source.config)]
+    dataset = DATASETS.build({**dataset_of(source.config).to_dict(), 'pipeline': []})
+    paths = [Path(dataset.get_data_info(place)['img_path']) for place in range(len(dataset))]
+    return [path for path in paths if path.is_file()]
+
+
 def onnx_metadata(predictor: Predictor, height: int, width: int) -> dict[str, str]:
     """What a user of the files has to know, in the files."""
     first = 'red' if predictor.model.data_preprocessor._channel_conversion else 'blue'
     return {
         'images': f'(batch, 3, {height}, {width}) float32 in [0, 255], {first} first; not '
         'normalised, since the graph does it',
-        'logits': 'resize bilinearly to the size of the image; one channel: foreground above 0, '
+        'logits': 'of the classes; the largest'
+        if isinstance(predictor, ClassPredictor)
+        else 'resize bilinearly to the size of the image; one channel: foreground above 0, '
         'several: the largest',
         'classes': json.dumps(predictor.classes.names),
         'palette': json.dumps(predictor.classes.palette),

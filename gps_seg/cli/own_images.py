@@ -101,9 +101,14 @@ def _name(data: Mapping[str, Any]) -> str:
 
 
 def _chosen(asked: str | None, num_images: int) -> Choice:
+    if asked is not None and asked not in RECIPES:
+        raise ValueError(
+            f'--recipe {asked} is for class folders; for images and masks there are '
+            f'{", ".join(RECIPES)}'
+        )
     if asked is not None:
         check_weights(asked)
-        return Choice(asked, RECIPES[asked].about)
+        return Choice(asked, RECIPES[asked].about, RECIPES[asked])
     sizes = [batch_size_of(load_config(recipe.config)) for recipe in RECIPES.values()]
     return choose_recipe(num_images, sizes, rate=product_rate(), memory=free_memory())
 
@@ -115,6 +120,21 @@ def write_lists(work_dir: Path, parts: Mapping[str, Sequence[str]]) -> Path:
     return work_dir / LISTS
 
 
+def precision_options() -> dict[str, Any]:
+    """Settings for bf16, where the device computes it in hardware."""
+    if not has_fast_bf16():
+        return {}
+    import torch
+
+    if not torch.cuda.is_available():
+        return {'optim_wrapper.type': 'AutocastOptimWrapper'}
+    return {
+        'optim_wrapper.type': 'AmpOptimWrapper',
+        'optim_wrapper.dtype': 'bfloat16',
+        'optim_wrapper.loss_scale': 1.0,
+    }
+
+
 def _config(
     choice: Choice, data: dict[str, Any], options: dict[str, Any], work_dir: Path, num_images: int
 ) -> Config:
@@ -123,14 +143,7 @@ def _config(
     batch_size = options.get('train_dataloader.batch_size', batch_size_of(plain))
     defaults: dict[str, Any] = {f'data.{name}': value for name, value in data.items()}
     defaults['train_cfg.max_epochs'] = epochs_of(recipe, num_images, batch_size)
-    if has_fast_bf16():
-        defaults['optim_wrapper.type'] = 'AutocastOptimWrapper'
-        import torch
-
-        if torch.cuda.is_available():
-            defaults['optim_wrapper.type'] = 'AmpOptimWrapper'
-            defaults['optim_wrapper.dtype'] = 'bfloat16'
-            defaults['optim_wrapper.loss_scale'] = 1.0
+    defaults |= precision_options()
     config = load_config(recipe.config, {**defaults, **options})
     config.work_dir = str(work_dir)
     print(f'{config.train_cfg.max_epochs} epochs at image_size {config.image_size}, {work_dir}')

@@ -35,7 +35,8 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         prog='gps-seg predict',
         usage='gps-seg predict MODEL INPUT... --out FOLDER [options]\n'
         '       gps-seg predict --config CONFIG --weights FILE INPUT... --out FOLDER [options]',
-        description='Predict masks of images and volumes, or classes of images, with a tuned model.',
+        description='Predict masks of images and volumes, or classes of images, with a tuned '
+        'model.',
         epilog=f'Exit code: 0, {SKIPPED} where files could not be read and were left out, or 2 '
         'for an error before that.',
     )

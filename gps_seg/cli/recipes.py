@@ -80,11 +80,7 @@ class Choice:
 
     name: str
     why: str
-
-    @property
-    def recipe(self) -> Recipe:
-        """The recipe itself."""
-        return RECIPES[self.name]
+    recipe: Recipe
 
 
 def product_rate(seconds: float = 0.3) -> float:
@@ -129,7 +125,8 @@ def seconds_of(recipe: Recipe, num_images: int, batch_size: int, rate: float) ->
 def why_not(recipe: Recipe, num_images: int, batch_size: int, *, rate: float, memory: float) -> str:
     """Why a recipe cannot be taken on this machine; empty where it can."""
     if recipe.weights is not None and not data_path(recipe.weights).is_file():
-        return f'no {data_path(recipe.weights)} (gps-seg download {recipe.download})'
+        fetch = f' (gps-seg download {recipe.download})' if recipe.download else ''
+        return f'no {data_path(recipe.weights)}{fetch}'
     if memory < recipe.memory:
         return f'{recipe.memory / 2**30:.1f} GiB of memory needed, {memory / 2**30:.1f} free'
     seconds = seconds_of(recipe, num_images, batch_size, rate)
@@ -151,9 +148,10 @@ def choose_recipe(
         if not reason:
             minutes = seconds_of(recipe, num_images, batch_size, rate) / 60
             took = f'{recipe.about}, roughly {max(1, round(minutes))} min'
-            return Choice(name, '; '.join([took, *reasons]))
+            return Choice(name, '; '.join([took, *reasons]), recipe)
         reasons.append(f'not {name}: {reason}')
-    return Choice('sam_demo', '; '.join(['needs no download', *reasons]))
+    why = '; '.join(['needs no download', *reasons])
+    return Choice('sam_demo', why, RECIPES['sam_demo'])
 
 
 def check_weights(name: str) -> None:

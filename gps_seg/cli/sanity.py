@@ -6,7 +6,7 @@ from typing import Any
 
 from mmengine.config import Config
 
-from gps_seg.datasets.checks import quick_findings
+from gps_seg.datasets.checks import quick_class_findings, quick_findings
 from gps_seg.datasets.findings import Finding
 
 LOADERS = ('train', 'val', 'test')
@@ -51,15 +51,15 @@ def _check_sizes(config: Config) -> None:
             )
 
 
-def own_datasets(config: Config) -> dict[str, Mapping[str, Any]]:
-    """The data sets of a config that are folders of images and masks, by their parts."""
+def own_datasets(config: Config, kind: str = 'MaskFolderDataset') -> dict[str, Mapping[str, Any]]:
+    """The data sets of a config of one kind, by their parts."""
     datasets = {
         loader: (config.get(f'{loader}_dataloader') or {}).get('dataset') for loader in LOADERS
     }
     return {
         loader: dataset
         for loader, dataset in datasets.items()
-        if dataset is not None and dataset.get('type') == 'MaskFolderDataset'
+        if dataset is not None and dataset.get('type') == kind
     }
 
 
@@ -68,6 +68,9 @@ def check_data(config: Config, *, allow_overlap: bool = False) -> None:
     datasets = own_datasets(config)
     if datasets:
         raise_or_warn(quick_findings(datasets, allow_overlap=allow_overlap))
+    labelled = own_datasets(config, 'ImageClassDataset')
+    if labelled:
+        raise_or_warn(quick_class_findings(labelled, allow_overlap=allow_overlap))
 
 
 def raise_or_warn(findings: list[Finding]) -> None:

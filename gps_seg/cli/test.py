@@ -25,9 +25,11 @@ from gps_seg.cli.errors import one_line_errors
 from gps_seg.cli.models import A_MODEL
 from gps_seg.cli.processes import add_launcher, connect_processes, disconnect_processes
 from gps_seg.cli.tables import show, table
+from gps_seg.cli.test_classes import test_classes
 from gps_seg.files import write_content
 from gps_seg.prediction import Prediction, Predictor
 from gps_seg.prediction.classes import Classes
+from gps_seg.prediction.classifier import is_classifier
 from gps_seg.prediction.loading import load_source
 from gps_seg.prediction.pair_scores import score_pairs
 from gps_seg.prediction.pairs import Pair, pairs_of_config, pairs_of_folders
@@ -163,6 +165,13 @@ def is_in_detail(arguments: argparse.Namespace) -> bool:
     return arguments.weights is None or arguments.images is not None or arguments.csv is not None
 
 
+def is_of_classes(arguments: argparse.Namespace) -> bool:
+    """Whether the model is a classifier. Raises what `source_of` does."""
+    if arguments.weights is not None:
+        return is_classifier(load_config(arguments.config, arguments.cfg_options))
+    return is_classifier(source_of(arguments).config)
+
+
 def source_of(arguments: argparse.Namespace) -> Source:
     """The model that the arguments name, with the overrides of its config."""
     if arguments.weights is None:
@@ -235,6 +244,9 @@ def _flat(estimates: dict[str, Estimate]) -> dict[str, float | None]:
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of `gps-seg test` and tools/test.py."""
     arguments = parse_arguments(argv)
+    if is_of_classes(arguments):
+        test_classes(arguments, source_of(arguments))
+        return 0
     saver = _Saver(arguments.out, arguments.show_dir)
     if is_in_detail(arguments):
         test_in_detail(arguments, saver)

@@ -10,10 +10,12 @@ from mmengine.config import Config
 from mmengine.dist import is_main_process
 
 from gps_seg.cli import quiet_imports  # noqa: F401  before whatever else imports MMSegmentation
+from gps_seg.cli.class_recipes import CLASS_RECIPES
 from gps_seg.cli.configs import add_config, load_config
 from gps_seg.cli.errors import one_line_errors
 from gps_seg.cli.folder_options import add_folder
 from gps_seg.cli.going_on import how_to_go_on, take_changes
+from gps_seg.cli.own_classes import own_classes_config
 from gps_seg.cli.own_images import own_config
 from gps_seg.cli.processes import add_launcher, disconnect_processes, prepare_processes
 from gps_seg.cli.quiet_runner import QuietRunner
@@ -41,7 +43,8 @@ def train(config: Config) -> Path:
 def prepare_config(arguments: argparse.Namespace) -> Config:
     """The config that the command line describes. Raises what `check_work_dir` does."""
     if arguments.config is None:
-        config = own_config(arguments)
+        own = own_config if arguments.masks is not None else own_classes_config
+        config = own(arguments)
     else:
         config = load_config(arguments.config, arguments.cfg_options)
         check_config_keys(config)
@@ -117,14 +120,16 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     """The flags that MMSegmentation's users know, and `--dry-run`."""
     parser = argparse.ArgumentParser(
         prog='gps-seg train',
-        description='Fine-tune a model as a config says, or on a folder of images and masks.',
+        description='Fine-tune a model as a config says, or on a folder of images and masks, or of '
+        'classes.',
     )
     add_config(parser, example='train_cfg.max_epochs=5', optional=True)
     add_folder(parser)
     parser.add_argument(
         '--recipe',
-        choices=list(RECIPES),
-        help='of --images and --masks (default: the largest that this machine trains in two hours)',
+        choices=[*RECIPES, *CLASS_RECIPES],
+        help='of --images and --masks, or of --images with a folder for each class (default: the '
+        'largest that this machine trains in two hours)',
     )
     parser.add_argument(
         '--work-dir', metavar='FOLDER', help='where results go (default: work_dirs/<config>)'
@@ -173,8 +178,11 @@ def check_arguments(parser: argparse.ArgumentParser, arguments: argparse.Namespa
     ]
     if arguments.config is not None and own:
         parser.error(f'{own[0]} is for images without a config; leave out {arguments.config}')
-    if arguments.config is None and not {'--images', '--masks'} <= set(own):
-        parser.error('give a config, or --images DIR --masks DIR')
+    if arguments.config is None and '--images' not in own:
+        parser.error(
+            'give a config, or --images DIR --masks DIR, or --images DIR with a folder of images '
+            'for each class'
+        )
     if arguments.config is None and arguments.launcher != 'none':
         parser.error(
             '--launcher needs a config: several processes would write one. Start once with '

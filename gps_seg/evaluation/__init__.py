@@ -15,8 +15,8 @@ from gps_seg.evaluation.segmentation_metric import SegmentationMetric
 
 __all__ = [
     'ClassificationMetric',
-    'CorruptionErrorMetric',
     'ConfusionMetric',
+    'CorruptionErrorMetric',
     'ForegroundMetric',
     'SegmentationMetric',
     'classwise_dice',

@@ -10,8 +10,9 @@ from mmseg.registry import METRICS
 from gps_seg.evaluation.classification import top_k
 from gps_seg.evaluation.classification_metric import ClassificationMetric, ClassifiedImage
 
-# Top-1 error of AlexNet on each corruption, the mean over the five severities, as a share. Hendrycks
-# and Dietterich (arXiv:1903.12261); unrounded as in their repository, hendrycks/robustness.
+# Top-1 error of AlexNet on each corruption, the mean over the five severities, as a share.
+# Hendrycks and Dietterich (arXiv:1903.12261); unrounded as in their repository
+# hendrycks/robustness.
 ALEXNET_ERRORS: Mapping[str, float] = {
     'gaussian_noise': 0.886428,
     'shot_noise': 0.894468,
@@ -71,9 +72,7 @@ class CorruptionErrorMetric(ClassificationMetric):
             **super().scores(results),
             'mean_corruption_error': float(np.mean(list(means.values()))),
         }
-        lacking = [
-            name for name in ALEXNET_ERRORS if len(errors.get(name, ())) != NUM_SEVERITIES
-        ]
+        lacking = [name for name in ALEXNET_ERRORS if len(errors.get(name, ())) != NUM_SEVERITIES]
         if lacking:
             print_log(
                 f'mCE is left out: it is over 15 corruptions at 5 severities, of which '

@@ -14,6 +14,7 @@ from mmengine.runner import BaseLoop, Runner
 
 from gps_seg.files import num_bytes, write_content
 from gps_seg.hooks.delta_checkpoint_hook import best_so_far, result_path, tuning_of
+from gps_seg.runner.class_pictures import ClassRecorder
 from gps_seg.runner.evaluate import evaluate
 from gps_seg.runner.loops import UNITS, planned, unit_of
 from gps_seg.runner.pictures import AFTER, BEFORE, Classes, MaskRecorder
@@ -33,9 +34,9 @@ class ReportHook(Hook):
     Where the config has no test split, the validation split is scored, and the metrics are named
     `val/...`. Nothing here selects or tunes anything. zero_shot: whether to score the base.
     num_pictures: images of the overlay sheet (image, truth, before, after): the worst, the median
-        and the best by their Dice after training; 0 for none. prompts: settings of a
-        `PromptReport`, to score a SAM's answers to each kind of prompt too, before (where
-        zero_shot) and after, as `box/mDice` and so on; None for no such scores.
+        and the best by their Dice after training; of a classifier, its surest mistakes; 0 for none.
+    prompts: settings of a `PromptReport`, to score a SAM's answers to each kind of prompt too,
+        before (where zero_shot) and after, as `box/mDice` and so on; None for no such scores.
 
     Writes `metrics.json` (flat: name -> number, percents) and `overlays/sheet.png`. Where the
     validation images are test images, as in much published code, the log says so beside the scores,
@@ -104,12 +105,13 @@ class ReportHook(Hook):
         if sheet:
             runner.logger.info(f'Pictures: {sheet}')
 
-    def _recorder(self, runner: Runner, when: str) -> MaskRecorder | None:
+    def _recorder(self, runner: Runner, when: str) -> MaskRecorder | ClassRecorder | None:
         if not self.num_pictures:
             return None
         meta = getattr(self._loop(runner).dataloader.dataset, 'metainfo', None) or {}
         if meta.get('dataset_type') == 'image_classes':
-            return None  # no masks to draw
+            names = tuple(map(str, meta['classes']))
+            return ClassRecorder(Path(runner.work_dir) / 'overlays', names)
         classes = Classes.of(self._loop(runner).dataloader.dataset)
         return MaskRecorder(Path(runner.work_dir) / 'overlays', when, classes)
 

@@ -1,4 +1,4 @@
-"""Masks or classes of new images from a tuned model: in Python, for folders of files, and as other formats."""
+"""Masks or classes of new images from a tuned model: in Python, for folders, as other formats."""
 
 import warnings
 

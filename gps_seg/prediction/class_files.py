@@ -70,7 +70,9 @@ def table_of(report: ClassReport, num_classes: int) -> str:
     num = min(NUM_BEST, num_classes)
     text = io.StringIO()
     table = csv.writer(text, lineterminator='\n')
-    next_best = [f'{what}_{place}' for place in range(2, num + 1) for what in ('class', 'probability')]
+    next_best = [
+        f'{what}_{place}' for place in range(2, num + 1) for what in ('class', 'probability')
+    ]
     table.writerow(['file', 'class', 'probability', *next_best, 'error'])
     for made in report.made:
         best = [value for name, p in made.top(num) for value in (name, f'{p:.6f}')]

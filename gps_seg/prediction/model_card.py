@@ -12,6 +12,7 @@ from mmseg.registry import DATASETS
 import gps_seg
 from gps_seg.delta import BASE_NAME, Delta
 from gps_seg.prediction.classes import classes_of
+from gps_seg.prediction.classifier import is_classifier
 from gps_seg.prediction.pipeline import dataset_of, default_scope
 from gps_seg.prediction.sources import Source, is_delta, read_delta
 
@@ -46,6 +47,11 @@ def model_card(source: Source) -> str:
     """
     if source.weights is None or not is_delta(source.weights):
         raise ValueError('a model card is of a run: name its work dir, or its delta')
+    if is_classifier(source.config):
+        raise ValueError(
+            'a model card tells of masks; of a classifier, gps-seg test and metrics.json of the '
+            'work dir have the scores'
+        )
     delta = read_delta(source.weights)
     metrics = _metrics(source)
     parts = [

@@ -1,4 +1,4 @@
-"""Whether ONNX files give the masks that the model gives, on real images."""
+"""Whether ONNX files give the masks, or classes, that the model gives, on real images."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from gps_seg.prediction.classifier import ClassPrediction, ClassPredictor
 from gps_seg.prediction.onnx_export import Graph
 from gps_seg.prediction.predictor import Predictor, Sample
 from gps_seg.prediction.probabilities import foreground_threshold
@@ -24,13 +25,14 @@ BATCHES = (1, 3, 2)
 
 @dataclass(frozen=True)
 class Agreement:
-    """num_images: compared. equal: share of their pixels with the same class. difference: the
-    largest one of two logits, as a share of the largest logit.
+    """num_images: compared. equal: share of their pixels with the same class, or, `of` images, of
+    themselves. difference: the largest one of two logits, as a share of the largest logit.
     """
 
     num_images: int
     equal: float
     difference: float
+    of: str = 'pixels'
 
     @property
     def is_good(self) -> bool:
@@ -38,8 +40,9 @@ class Agreement:
         return self.equal >= LEAST_EQUAL and self.difference <= LARGEST_DIFFERENCE
 
     def __str__(self) -> str:
+        what = f'the pixels of {self.num_images}' if self.of == 'pixels' else f'{self.num_images}'
         return (
-            f'{100 * self.equal:.4f} % of the pixels of {self.num_images} images have the same '
+            f'{100 * self.equal:.4f} % of {what} images have the same '
             f'class, logits differ by at most {self.difference:.1e} of the largest'
         )
 
@@ -92,11 +95,16 @@ def compare(
         largest = max(largest, float(np.abs(expected).max()))
         made = predictor.predict(batch)
         for sample, prediction, one in zip(batch, made, logits, strict=True):
+            if isinstance(prediction, ClassPrediction):
+                num_equal += int(one.argmax() == prediction.label)
+                num_pixels += 1
+                continue
             mask = mask_of(one, sample.image.shape, predictor)
             num_equal += int((mask == prediction.mask).sum())
             num_pixels += mask.size
     share = difference / largest if largest else float(difference > 0)
-    return Agreement(len(samples), num_equal / num_pixels, share)
+    of = 'images' if isinstance(predictor, ClassPredictor) else 'pixels'
+    return Agreement(len(samples), num_equal / num_pixels, share, of)
 
 
 def mask_of(

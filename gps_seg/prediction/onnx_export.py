@@ -1,4 +1,4 @@
-"""A tuned model as ONNX: SAM as encoder and decoder, other segmentors whole."""
+"""A tuned model as ONNX: SAM as encoder and decoder, other models whole."""
 
 import contextlib
 import io
@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gps_seg.files.errors import explained_write
-from gps_seg.models import SAMSegmentor
+from gps_seg.models import ImageClassifier, SAMSegmentor
 
 OPSET = 18
 EXTRA = "pip install 'gps-seg[onnx]'"
@@ -105,6 +105,18 @@ class Whole(nn.Module):
         )
 
 
+class Classifier(nn.Module):
+    """A classifier of timm: (B, 3, H, W) images to (B, C) logits."""
+
+    def __init__(self, model: ImageClassifier) -> None:
+        super().__init__()
+        self.normalised = Normalised(model.data_preprocessor)
+        self.model = model
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.model.logits(self.normalised(images))
+
+
 def graphs_of(model: Any, height: int, width: int) -> dict[str, Graph]:
     """The files of a model by what their names add: '' for one, 'encoder' and 'decoder' for SAM.
 
@@ -120,6 +132,8 @@ def graphs_of(model: Any, height: int, width: int) -> dict[str, Graph]:
             'encoder': Graph(Encoder(model), images, ('images', 'embeddings')),
             'decoder': Graph(Decoder(model), embeddings, ('embeddings', 'logits')),
         }
+    if isinstance(model, ImageClassifier):
+        return {'': Graph(Classifier(model), images, ('images', 'logits'))}
     if not hasattr(model, 'extract_feat') or hasattr(model.decode_head, '__getitem__'):
         raise ValueError(
             f'{type(model).__name__} cannot be written as ONNX here: only SAM, and encoders with '

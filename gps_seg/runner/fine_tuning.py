@@ -160,6 +160,7 @@ def load_base(
     # Otherwise MMEngine's own loader falls back to one that runs code from the file.
     torch.serialization.add_safe_globals(safe_globals())
     model = stock_model(runner)
+    check_num_classes(model, runner.train_dataloader)
     try:
         loaded = load_base_weights(model, address, revise=partial(revised_by_hooks, runner))
     except FileNotFoundError as error:
@@ -171,6 +172,22 @@ def load_base(
         runner._has_loaded = True
     files = [file.address for file in loaded.files if file.filled]
     return model, model_parts(model, loaded, embed=embed), files
+
+
+def check_num_classes(model: Any, loader: Any) -> None:
+    """Raise ValueError where a classifier and the data set that it trains on have other classes.
+
+    loader: of the training, or its config, which says nothing of its classes.
+    """
+    meta = getattr(getattr(loader, 'dataset', None), 'metainfo', None) or {}
+    if meta.get('dataset_type') != 'image_classes':
+        return
+    num = len(meta['classes'])
+    if getattr(model, 'num_classes', num) != num:
+        raise ValueError(
+            f'the training images are of {num} classes, the model has {model.num_classes}; set '
+            f'model.num_classes={num}'
+        )
 
 
 def plan_of_runner(

@@ -28,6 +28,11 @@ def keep_to_stored_views(runner: Runner, settings: CacheSettings) -> None:
             'cache_prefix replaces parts of the forward pass, which a compiled model does not see; '
             'leave out compile, or cache_prefix'
         )
+    if getattr(getattr(runner.model, 'data_preprocessor', None), 'batch_augments', None):
+        raise ValueError(
+            'cache_prefix stores the features of single images, and mixup mixes them anew in every '
+            'batch; leave out model.mixup (data_preprocessor.batch_augments), or cache_prefix'
+        )
     sampler = getattr(loader.batch_sampler, 'sampler', None)
     if not isinstance(sampler, EpochSampler | DrawSampler):
         raise ValueError(

@@ -1,9 +1,9 @@
-"""The four pictures of an image on a sheet, each with what stands under it."""
+"""The pictures of an image on a sheet, each with what stands under it."""
 
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import cv2
 import numpy as np
@@ -11,8 +11,8 @@ import numpy as np
 from gps_seg.visualization.overlay import Image, Mask, overlay_image, overlay_labels
 from gps_seg.visualization.palette import Colour
 
-# Image, truth, prediction before and prediction after.
-Row: TypeAlias = tuple[Image, Mask, Mask | None, Mask]
+# Image, truth, and predictions, such as the one before and the one after training.
+Row: TypeAlias = Sequence[Any]
 
 PIXELS = 640  # width of a panel, so that lines are equally thick on images of any size
 TALLEST = 1.3  # of a panel, in its widths
@@ -40,7 +40,7 @@ class ClassLook:
 
 def foreground_panels(row: Row, name: str) -> list[Panel]:
     """Truth and predictions of one foreground class, any non-zero value."""
-    image, truth, before, after = row
+    image, truth, *predictions = row
     small, small_truth = _resize(image), _resize_mask(truth)
     panels = [
         Panel(small, (shorten(name),)),
@@ -49,7 +49,7 @@ def foreground_panels(row: Row, name: str) -> list[Panel]:
             (f'{100 * np.mean(truth.astype(bool)):.1f} % of the image',),
         ),
     ]
-    for prediction in (before, after):
+    for prediction in predictions:
         if prediction is None:
             panels.append(_missing(small))
             continue
@@ -61,7 +61,7 @@ def foreground_panels(row: Row, name: str) -> list[Panel]:
 
 def class_panels(row: Row, name: str, look: ClassLook) -> list[Panel]:
     """Truth and predictions as maps of classes, each class in its colour."""
-    image, truth, before, after = row
+    image, truth, *predictions = row
     small = _resize(image)
     areas = {label: float(np.mean(truth == label)) for label in _drawn(look, truth)}
     listed = _listed({look.names[n]: f'{100 * area:.1f} %' for n, area in areas.items()})
@@ -69,7 +69,7 @@ def class_panels(row: Row, name: str, look: ClassLook) -> list[Panel]:
         Panel(small, (shorten(name),)),
         Panel(_labelled(small, truth, look), listed or ('none of the classes',)),
     ]
-    for prediction in (before, after):
+    for prediction in predictions:
         if prediction is None:
             panels.append(_missing(small))
             continue

@@ -1,4 +1,4 @@
-"""A sheet of predictions to judge a run by: one image a row, before and after training."""
+"""A sheet of predictions to judge by: one image a row, before and after training, or by method."""
 
 from collections.abc import Sequence
 
@@ -46,10 +46,10 @@ def overlay_sheet(
     palette: Sequence[Sequence[int]] | None = None,
     background: int | None = 0,
 ) -> Figure:
-    """Draw image, ground truth, prediction before and prediction after, one image a row.
+    """Draw image, ground truth and predictions, such as before and after, one image a row.
 
-    rows: (image, truth, before, after) each; image HWC uint8, RGB; the masks (H, W); before may be
-        None. titles: of the four columns. names: a caption for each image.
+    rows: (image, truth, prediction, ...) each; image HWC uint8, RGB; the masks (H, W); a prediction
+        may be None. titles: of the columns. names: a caption for each image.
     classes: names of the classes, in whose indices the masks are given. With up to two, non-zero is
         foreground. palette: their colours, made where there are none. background: the class that is
         not drawn and not scored.
@@ -78,7 +78,7 @@ def _figure(
     ]
     captions = [_CAPTION + _LINE * (max(len(p.caption) for p in row) - 1) for row in rows]
     legend_lines = -(-len(legend) // _LEGEND_COLUMNS)
-    width = 2 * _MARGIN + 4 * _PANEL + 3 * _GAP
+    width = 2 * _MARGIN + len(titles) * _PANEL + (len(titles) - 1) * _GAP
     legend_height = 0.12 + _LEGEND * legend_lines
     height = 2 * _MARGIN + _TITLE + sum(heights) + sum(captions) + legend_height
     figure = Figure(figsize=(width, height), facecolor='white')
@@ -99,8 +99,9 @@ def _figure(
 def _check(rows: Sequence[Row], titles: Sequence[str], names: Sequence[str]) -> None:
     if not rows:
         raise ValueError('no rows to draw; give at least one (image, truth, before, after)')
-    if len(titles) != 4:
-        raise ValueError(f'{len(titles)} titles for 4 columns')
+    for row in rows:
+        if len(titles) != len(row):
+            raise ValueError(f'{len(titles)} titles for {len(row)} columns')
     if names and len(names) != len(rows):
         raise ValueError(f'{len(names)} names for {len(rows)} rows')
     for index, (image, *masks) in enumerate(rows):
@@ -118,7 +119,7 @@ def _left(column: int) -> float:
 def _draw_row(
     figure: Figure, panels: Sequence[Panel], *, bottom: float, panel_height: float
 ) -> None:
-    """Draw the four panels of one image; bottom and panel_height in inches."""
+    """Draw the panels of one image; bottom and panel_height in inches."""
     width, height = figure.get_size_inches()
     for column, panel in enumerate(panels):
         box = (_left(column) / width, bottom / height, _PANEL / width, panel_height / height)

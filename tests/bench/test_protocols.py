@@ -43,6 +43,7 @@ def test_a_config_without_validation_gets_one_for_its_trials(suite: Suite) -> No
         == final.config.test_dataloader.dataset.pipeline
     )
     assert trial.config.val_cfg.type == 'ValLoop'
+    assert trial.config.train_cfg.val_interval == changed.tune_epochs
     assert final.config.val_dataloader is None
 
 

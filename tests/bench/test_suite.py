@@ -32,6 +32,10 @@ def test_a_suite_comes_back_from_its_file(suite: Suite, tmp_path: Path) -> None:
         ('more_for = 0', 'more_for must be an integer of 1 or more'),
         ('tuner = "guess"', "tuner is 'grid' or a number"),
         ('methods = {}', 'has no methods'),
+        (
+            'final = {"train_dataloader.dataset.split": "trainval"}',
+            "no image is held out to choose an epoch by; set checkpoint = 'last'",
+        ),
     ],
 )
 def test_a_wrong_suite_is_refused_with_the_reason(
@@ -98,3 +102,26 @@ def test_the_learning_rate_of_the_suite_reaches_its_config(suite: Suite) -> None
     cell = Cell(suite, suite.columns[0], 'trial', 0, ((LR, 0.003),))
     assert cell.config.optim_wrapper.optimizer.lr == 0.003
     assert 'lr0.003' in cell.id
+
+
+def test_settings_of_final_runs_leave_the_trials_alone(suite: Suite) -> None:
+    final = {'param_scheduler.0.eta_min': 1e-8}
+    changed = replace(suite, final=final)
+    column = changed.columns[0]
+    trial, run = (Cell(changed, column, role, 0).config for role in ('trial', 'final'))
+    before = Cell(suite, column, 'trial', 0).config
+    assert trial.param_scheduler[0].eta_min == before.param_scheduler[0].eta_min != 1e-8
+    assert run.param_scheduler[0].eta_min == 1e-8
+    assert run.val_dataloader is not None
+
+
+def test_final_runs_on_the_validation_images_are_not_validated(suite: Suite) -> None:
+    final = {'train_dataloader.dataset.ann_file': 'trainval.txt'}
+    changed = replace(suite, final=final, checkpoint='last')
+    column = changed.columns[0]
+    trial, run = (Cell(changed, column, role, 0).config for role in ('trial', 'final'))
+    assert trial.train_dataloader.dataset.ann_file == 'train.txt'
+    assert trial.val_dataloader is not None
+    assert trial.train_cfg.val_interval == changed.tune_epochs
+    assert run.train_dataloader.dataset.ann_file == 'trainval.txt'
+    assert [run[key] for key in ('val_dataloader', 'val_cfg', 'val_evaluator')] == [None] * 3

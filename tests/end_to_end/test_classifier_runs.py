@@ -72,7 +72,9 @@ def test_mixing_and_drop_path_resume_bit_for_bit(tmp_path: Path) -> None:
     run(again)
     one, other = (end_state(tmp_path / name) for name in ('whole', 'half'))
     for name in ('last.pth', 'delta.safetensors', 'plan.safetensors', 'metrics.csv'):
-        assert not [d for d in differences(one[name], other[name], name) if 'metadata/config' not in d]
+        assert not [
+            d for d in differences(one[name], other[name], name) if 'metadata/config' not in d
+        ]
 
 
 def test_bf16_trains_and_leaves_the_rest_as_it_was(tmp_path: Path) -> None:
@@ -94,3 +96,28 @@ def test_bf16_trains_and_leaves_the_rest_as_it_was(tmp_path: Path) -> None:
         if state[name].dim() > 1:
             assert int(changed.sum()) <= len(state[name])  # K = 1 entry of each neuron
     assert plan
+
+
+def test_another_number_of_classes_is_refused_before_anything_is_selected(tmp_path: Path) -> None:
+    config = toy_classifier(tmp_path)
+    config.model.num_classes = 5
+    with pytest.raises(
+        ValueError, match=r'of 3 classes, the model has 5; set model\.num_classes=3'
+    ):
+        run(config)
+
+
+def test_mixed_images_cannot_be_stored(tmp_path: Path) -> None:
+    config = toy_classifier(tmp_path, **MIXED)
+    config.default_hooks.fine_tune.method = dict(type='Linear')
+    config.default_hooks.fine_tune.cache_prefix = True
+    with pytest.raises(ValueError, match=r'leave out model\.mixup'):
+        run(config)
+
+
+def test_a_cached_prefix_trains_the_head_of_a_classifier(tmp_path: Path) -> None:
+    config = toy_classifier(tmp_path)
+    config.default_hooks.fine_tune.method = dict(type='Linear')
+    config.default_hooks.fine_tune.cache_prefix = True
+    run(config)
+    assert json.loads((tmp_path / 'run/metrics.json').read_text())['selected'] == 0

@@ -33,7 +33,9 @@ def scored(metric: Any, made: list[dict[str, Any]]) -> dict[str, float]:
 
 def drawn(num: int, classes: int) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(0)
-    return rng.random((num, classes), dtype=np.float32), rng.integers(0, classes, num) ** 2 % classes
+    return rng.random((num, classes), dtype=np.float32), rng.integers(
+        0, classes, num
+    ) ** 2 % classes
 
 
 def test_the_scores_are_those_of_timm_and_of_numpy() -> None:
@@ -74,11 +76,11 @@ def test_the_table_lists_confident_mistakes_first(tmp_path: Path) -> None:
 
 def test_what_cannot_be_scored_is_refused() -> None:
     scores, labels = drawn(3, 4)
-    with pytest.raises(ValueError, match='model.num_classes'):
+    with pytest.raises(ValueError, match=r'model\.num_classes'):
         scored(ClassificationMetric(), samples(scores, labels + 4))
     metric = ClassificationMetric()
     metric.dataset_meta = {'classes': ('a', 'b')}
-    with pytest.raises(ValueError, match='set model.num_classes=2'):
+    with pytest.raises(ValueError, match=r'set model\.num_classes=2'):
         scored(metric, samples(scores, labels))
     made = samples(scores, labels)
     del made[0]['gt_label']
@@ -97,9 +99,7 @@ def corrupted(corruptions: list[str]) -> tuple[list[dict[str, Any]], dict[str, f
                 severities.append(severity)
                 wrong.append(rng.random() < severity / 7)
     scores = np.array([[0.1, 0.9] if w else [0.9, 0.1] for w in wrong], np.float32)
-    made = samples(
-        scores, np.zeros(len(wrong), int), corruption=names, severity=severities
-    )
+    made = samples(scores, np.zeros(len(wrong), int), corruption=names, severity=severities)
     of = {n: 100 * np.mean([w for w, m in zip(wrong, names, strict=True) if m == n]) for n in names}
     return made, of
 

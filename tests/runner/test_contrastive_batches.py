@@ -1,13 +1,19 @@
 """Which images the selection pass sees, in which views and batches."""
 
+from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
+import torch
+from mmengine.dataset import ConcatDataset
 from torch.utils.data import Dataset
 
+from gps_seg.datasets import ImageClassDataset
 from gps_seg.runner import progress
 from gps_seg.runner.contrastive_batches import ContrastiveBatches, draws_of_batches
 from gps_seg.tuning import SelectionPass
+from tests.class_folders import make_layout
 
 
 class Draws(Dataset):
@@ -91,3 +97,35 @@ def test_the_log_counts_the_batches_of_all_ranks(monkeypatch: pytest.MonkeyPatch
     assert [line.split(' batches')[0] for line in lines] == [
         f'Selection [{done}/5' for done in (2, 4, 5)
     ]
+
+
+def test_the_last_partial_batch_can_be_left_out() -> None:
+    settings = SelectionPass(batch_size=4, drop_last=True)
+    whole = draws_of_batches(10, SelectionPass(batch_size=4), seed=3)
+    assert draws_of_batches(10, settings, seed=3) == whole[:2]
+    assert 'drop_last' in settings.recorded() and 'drop_last' not in SelectionPass().recorded()
+    with pytest.raises(ValueError, match='leaves nothing of 10 images in batches of 16'):
+        draws_of_batches(10, SelectionPass(batch_size=16, drop_last=True), seed=3)
+    with pytest.raises(ValueError, match='drop_last needs a batch_size'):
+        SelectionPass(batch_size=None, drop_last=True)
+
+
+def test_views_can_have_a_pipeline_of_their_own(tmp_path: Path) -> None:
+    make_layout(tmp_path, 'fgvc/flowers', 2, 2, 48)
+    root = str(tmp_path / 'fgvc/OxfordFlower')
+    steps: list[dict[str, Any]] = [dict(type='LoadImage'), dict(type='PackImage')]
+    plain = ImageClassDataset(spec='fgvc/flowers', root=root, pipeline=steps)
+    views = [dict(type='LoadImage'), dict(type='RandomResizedCrop', size=16), steps[-1]]
+    settings = SelectionPass(batch_size=2, pipeline=views)
+    for dataset in (plain, ConcatDataset([plain])):
+        batches = list(ContrastiveBatches(dataset, settings, seed=0))
+        shapes = {tuple(image.shape) for batch in batches for m in batch for image in m['inputs']}
+        assert shapes == {(3, 16, 16)}
+        again = list(ContrastiveBatches(dataset, settings, seed=0))
+        first, second = batches[0][0]['inputs'][0], batches[0][1]['inputs'][0]
+        assert torch.equal(again[0][0]['inputs'][0], first)
+        assert not torch.equal(first, second)  # two views of one image
+    # The training keeps its own.
+    assert tuple(plain[0]['inputs'].shape) == (3, 48, 48)
+    with pytest.raises(ValueError, match='Draws has no pipeline'):
+        ContrastiveBatches(Draws(), settings, seed=0)

@@ -6,7 +6,10 @@ Operations and bytes are counted; times are medians of steps interleaved in one 
 their ratio to the first method means something on another machine. watch_percent: the part of a
 step that keeps compact values and weights at one truth. Methods: full, linear, bias, gps (K = 1),
 gps_k<K>, gps_dense (as published: dense gradients and a mask), lora; with the extra `peers` also
-PEFT's peft_lora, shira and supertuning. gps_last50 trains the last 50 % of the blocks (train_from);
+PEFT's peft_lora, shira and supertuning; adapter, ssf, vpt_deep, vpt_shallow, norm, random,
+magnitude, lora_qv (the published setting), adapter_houlsby and last_k_blocks (k = 2); and of
+vit_tiny alone, since they choose by real images, fps, grft, spt_lora and spt_adapter, all at K = 1.
+gps_last50 trains the last 50 % of the blocks (train_from);
 so do full_last50, bias_last50 and peft_lora_last50. gps_last50_cached reads what comes before them
 from the disk (gps_seg.cache_prefix) instead of computing it.
 

@@ -4,6 +4,7 @@ import re
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,12 @@ from gps_seg import Plan, Selection, Tuning, describe, tune
 from gps_seg import select as select_plan
 from gps_seg.methods.late import late_parts
 from gps_seg.tuning.base import base_fingerprint
+from tools.benchmarks.real_images import contrastive_batches, has_real_data
 from tools.benchmarks.subjects import block_linears
 
 LORA_RANK = 8
+# That a choice looks at, where it looks at any.
+NUM_IMAGES = 64
 # The ending of a way that trains on the stored outputs of its frozen prefix.
 CACHED = '_cached'
 LEARNING_RATE = 1e-3
@@ -114,6 +118,31 @@ def lora(model: nn.Module) -> Way:
     return _ours(model, plan, 'lora', rank=LORA_RANK, targets=targets, slices='qkv')
 
 
+def published(model: nn.Module, method: str, **settings: Any) -> Way:
+    """A method that looks at no image, at the settings given, else at its published ones."""
+    plan = select_plan(model, method=method, **settings)
+    return _ours(model, plan, method, **settings)
+
+
+def chosen(model: nn.Module, method: str, **settings: Any) -> Way:
+    """A method that looks at images: at NUM_IMAGES real ones, as GPS's own selection does.
+
+    Raises ValueError where the model's pretrained weights or the images are not at hand.
+    """
+    if not has_real_data('vit_tiny') or not _is_vit_tiny(model):
+        raise ValueError(
+            f'{method} chooses by real images and weights, which are there for vit_tiny alone, '
+            'below GPS_SEG_DATA; leave it out'
+        )
+    loader = [pair for batch in contrastive_batches(NUM_IMAGES, size=32) for pair in batch]
+    plan = select_plan(model, loader, method=method, **settings)
+    return _ours(model, plan, method, **settings)
+
+
+def _is_vit_tiny(model: nn.Module) -> bool:
+    return getattr(model, 'embed_dim', None) == 192 and len(getattr(model, 'blocks', ())) == 12
+
+
 def _peft(model: nn.Module, config: Any) -> Way:
     try:
         from peft import get_peft_model, get_peft_model_state_dict
@@ -208,6 +237,17 @@ OTHER_WAYS: dict[str, Callable[[nn.Module], Way]] = {
     'linear': lambda model: whole(model, 'linear'),
     'bias': lambda model: whole(model, 'bias'),
     'lora': lora,
+    'lora_qv': lambda model: published(model, 'lora'),
+    **{
+        name: partial(published, method=name)
+        for name in ('adapter', 'norm', 'ssf', 'vpt_deep', 'vpt_shallow', 'random', 'magnitude')
+    },
+    'adapter_houlsby': lambda model: published(model, 'adapter', placement='houlsby'),
+    'last_k_blocks': lambda model: published(model, 'last_k_blocks', k=2),
+    'fps': lambda model: chosen(model, 'fps'),
+    'grft': lambda model: chosen(model, 'grft', k=1),
+    'spt_adapter': lambda model: chosen(model, 'spt_adapter', k=1),
+    'spt_lora': lambda model: chosen(model, 'spt_lora', k=1),
     'peft_lora': peft_lora,
     'shira': shira,
     'supertuning': supertuning,

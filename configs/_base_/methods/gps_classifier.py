@@ -28,5 +28,5 @@ default_hooks = dict(
                 dict(type='PackImage'),
             ],
         )
-    )
+    ),
 )

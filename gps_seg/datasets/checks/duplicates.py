@@ -15,13 +15,18 @@ MIN_CORRELATION = 0.99
 BLOCK = 512
 
 
-def duplicate_findings(records: Sequence[Record], *, allow: bool = False) -> list[Finding]:
-    """Pairs of images that are equal or nearly so. allow: leakage into test is no error."""
+def duplicate_findings(
+    records: Sequence[Record], *, allow: bool = False, near: bool = True
+) -> list[Finding]:
+    """Pairs of images that are equal or, with `near`, nearly so.
+
+    allow: leakage into test is no error.
+    """
     readable = [record for record in records if record.digest and not record.is_flat]
     exact = list(_equal(readable))
-    near = list(_near(readable))
+    alike = list(_near(readable)) if near else []
     findings: list[Finding] = []
-    for kind, pairs in (('equal', exact), ('nearly equal', near)):
+    for kind, pairs in (('equal', exact), ('nearly equal', alike)):
         findings += _by_parts(kind, pairs, allow=allow)
     return findings + _contradicting(exact)
 

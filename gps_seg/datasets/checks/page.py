@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
+from gps_seg.datasets.checks.class_images import ClassCounts
 from gps_seg.datasets.checks.record import Record
 from gps_seg.datasets.checks.rules import Totals
 from gps_seg.datasets.findings import Finding
@@ -30,6 +31,33 @@ def write_page(
     totals: Totals,
 ) -> None:
     """Write the page: findings, classes, and pictures of the pairs that findings name first."""
+    _write(path, title, findings, records, _classes(totals))
+
+
+def write_class_page(
+    path: str | Path,
+    title: str,
+    findings: Sequence[Finding],
+    records: Sequence[Record],
+    counts: ClassCounts,
+) -> None:
+    """The same for images with labels: a table of the classes in each part."""
+    head = ''.join(f'<th>{escape(part)}</th>' for part in counts.parts)
+    rows = ''.join(
+        f'<tr><td>{escape(name)}</td>{"".join(f"<td>{number}</td>" for number in numbers)}</tr>'
+        for name, numbers in counts.rows
+    )
+    table = f'<table><tr><th>class</th>{head}</tr>{rows}</table>'
+    _write(path, title, findings, records, table)
+
+
+def _write(
+    path: str | Path,
+    title: str,
+    findings: Sequence[Finding],
+    records: Sequence[Record],
+    classes: str,
+) -> None:
     concerned = {file for finding in findings for file in finding.files}
     order = sorted(
         records, key=lambda r: not ({r.job.image, r.job.mask} & concerned or r.errors or r.notes)
@@ -38,8 +66,8 @@ def write_page(
         f'<h1>{escape(title)}</h1>',
         *[_finding(finding) for finding in findings],
         '' if findings else '<p>Nothing is wrong.</p>',
-        _classes(totals),
-        f'<h2>Pairs ({min(len(order), MAX_PICTURES)} of {len(order)}, those above first)</h2>',
+        classes,
+        f'<h2>Images ({min(len(order), MAX_PICTURES)} of {len(order)}, those above first)</h2>',
         *[_figure(record) for record in order[:MAX_PICTURES]],
     ]
     write_content(

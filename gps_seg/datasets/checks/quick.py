@@ -6,9 +6,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from gps_seg.datasets.checks.class_images import (
+    find_class_images,
+    shared_findings,
+)
 from gps_seg.datasets.checks.folders import find_jobs, overlap_findings
-from gps_seg.datasets.checks.record import Job, examine, header_size
-from gps_seg.datasets.checks.rules import record_findings
+from gps_seg.datasets.checks.record import Job, examine, examine_image, header_size
+from gps_seg.datasets.checks.rules import record_findings, unreadable_findings
 from gps_seg.datasets.coco import is_coco
 from gps_seg.datasets.findings import Finding, named
 
@@ -28,7 +32,21 @@ def quick_findings(
         *overlap_findings(survey, allow=allow_overlap),
         *_sizes(_spread(survey.jobs, NUM_HEADERS)),
         *record_findings(records, sample=True),
-        *_equal_files(survey.jobs, allow=allow_overlap),
+        *equal_files(survey.jobs, allow=allow_overlap),
+    ]
+
+
+def quick_class_findings(
+    datasets: Mapping[str, Mapping[str, Any]], *, allow_overlap: bool = False
+) -> list[Finding]:
+    """The same for images with labels: lists, NUM_READ images in full, equal files."""
+    survey = find_class_images(datasets)
+    records = [examine_image(job) for job in _spread(survey.files, NUM_READ)]
+    return [
+        *survey.findings,
+        *shared_findings(survey, allow=allow_overlap),
+        *unreadable_findings(records),
+        *equal_files(survey.files, allow=allow_overlap),
     ]
 
 
@@ -53,7 +71,7 @@ def _sizes(jobs: Iterable[Job]) -> list[Finding]:
     return [Finding('error', text, fix, tuple(unequal))]
 
 
-def _equal_files(jobs: Sequence[Job], *, allow: bool) -> list[Finding]:
+def equal_files(jobs: Sequence[Job], *, allow: bool) -> list[Finding]:
     """Images of different parts whose files are equal, byte for byte."""
     by_size: dict[int, list[Job]] = defaultdict(list)
     for job in {job.image: job for job in jobs}.values():

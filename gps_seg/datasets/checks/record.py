@@ -90,6 +90,20 @@ def examine(job: Job) -> Record:
     return Record(job, errors=tuple(errors), notes=tuple(notes), **found, **seen)  # type: ignore[arg-type]
 
 
+def examine_image(job: Job) -> Record:
+    """Read an image that has no mask. Nothing is raised: what is wrong is in the record."""
+    errors: list[str] = []
+    notes: list[str] = []
+    image, found = _look_at_image(job, errors, notes)
+    found['picture'] = _picture(image, None, 0) if image is not None else b''
+    return Record(job, errors=tuple(errors), notes=tuple(notes), **found)  # type: ignore[arg-type]
+
+
+def examine_pixels(job: Job, image: np.ndarray) -> Record:
+    """The record of an image, (H, W, 3) uint8, that is here already."""
+    return Record(job, **look_of(image), picture=_picture(image, None, 0))
+
+
 def _look_at_image(
     job: Job, errors: list[str], notes: list[str]
 ) -> tuple[np.ndarray | None, dict[str, object]]:
@@ -100,12 +114,17 @@ def _look_at_image(
         errors.append(f'image: {_without_path(error, job.image)}')
         return None, {}
     notes.extend(f'image: its decoder warns: {text}' for text in warned)
+    turned = orientation_of(content) if kind_of(content, job.image) == 'jpeg' else 1
+    return image, {'orientation': turned, **look_of(image)}
+
+
+def look_of(image: np.ndarray) -> dict[str, Any]:
+    """The fields of a record that an image's pixels alone decide."""
     grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
     small = cv2.resize(grey, (SMALL, SMALL), interpolation=cv2.INTER_AREA)
     bits = imagehash.dhash(Image.fromarray(small), hash_size=8).hash.ravel()
-    return image, {
+    return {
         'size': image.shape[:2],
-        'orientation': orientation_of(content) if kind_of(content, job.image) == 'jpeg' else 1,
         'is_flat': bool((image == image[0, 0]).all()),
         'is_grey': bool(
             (image[..., 0] == image[..., 1]).all() and (image[..., 1] == image[..., 2]).all()

@@ -51,13 +51,13 @@ def record_findings(records: Sequence[Record], *, sample: bool = False) -> list[
 
     sample: the records are of some pairs, so that what they lack is not said.
     """
-    findings = [*_unreadable(records), *_own_mask(records), *_mixed_values(records)]
+    findings = [*unreadable_findings(records), *_own_mask(records), *_mixed_values(records)]
     for rule in () if sample else (_unlike_masks, _classes, _images, _objects, _parts):
         findings += rule(records)
     return findings
 
 
-def _unreadable(records: Iterable[Record]) -> Iterator[Finding]:
+def unreadable_findings(records: Iterable[Record]) -> Iterator[Finding]:
     """One finding for each kind of error or decoder's warning, with all its files."""
     for level, texts_of in (('error', lambda r: r.errors), ('warning', lambda r: r.notes)):
         grouped: dict[str, list[str]] = {}

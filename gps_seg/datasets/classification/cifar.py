@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from gps_seg.datasets.classification.class_folders import hold_out, read_class_folders
+from gps_seg.datasets.classification.image_folders import hold_out, read_class_folders
 from gps_seg.datasets.classification.image_list import ImageList, check_labels, part_of
 from gps_seg.datasets.classification.plain_pickle import read_plain_pickle
 from gps_seg.datasets.classification.specs import ImageClasses
@@ -104,7 +104,7 @@ def _held_out(
         name = Path(image).relative_to(folder).as_posix()
         place_of[name] = place
         by_class.setdefault(str(label), []).append(name)
-    parts = dict(zip(('train', 'val'), hold_out(by_class, spec), strict=True))
+    parts = hold_out(by_class, spec)
     return sorted(place_of[name] for chosen in parts[split].values() for name in chosen)
 
 

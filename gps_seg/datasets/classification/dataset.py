@@ -137,7 +137,8 @@ class ImageClassDataset(BaseDataset):
 
     def load_data_list(self) -> list[dict[str, Any]]:
         """Each entry is what the pipeline starts from, less its draw."""
-        listed = self._read()
+        root, listed = self.read_list()
+        warn_of_differences(self.name, root, self.described, listed)
         # The paths are not kept here too: MMEngine shares one copy of the entries with all workers.
         self.classes, self.pixels, self.evaluated = listed.classes, listed.pixels, listed.evaluated
         common = dict(image_size=self.image_size) if self.image_size else {}
@@ -152,13 +153,13 @@ class ImageClassDataset(BaseDataset):
                 entry['place'] = place
         return entries
 
-    def _read(self) -> ImageList:
+    def read_list(self) -> tuple[Path, ImageList]:
+        """The folder of the data set, and its images and labels before `indices` choose of them."""
         root = find_root(self.described, self.name)
         listed = LAYOUTS[self.described.layout](self.described, root, self.split)
-        warn_of_differences(self.name, root, self.described, listed)
-        if self.shots is None:
-            return listed
-        return few_shots(listed, self.shots, seed=self.shots_seed, root=root)
+        if self.shots is not None:
+            listed = few_shots(listed, self.shots, seed=self.shots_seed, root=root)
+        return root, listed
 
     def get_cat_ids(self, idx: int) -> list[int]:
         """The label of a sample, as ClassBalancedDataset asks for it."""

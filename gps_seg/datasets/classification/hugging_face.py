@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from gps_seg.datasets.classification.class_folders import hold_out
+from gps_seg.datasets.classification.image_folders import hold_out
 from gps_seg.datasets.classification.image_list import ImageList, check_labels, part_of
 from gps_seg.datasets.classification.specs import ImageClasses
 from gps_seg.datasets.findings import named
@@ -126,7 +126,9 @@ def columns_of(library: Any, table: Any, spec: ImageClasses, root: Path) -> tupl
     ):
         if given is not None:
             if given not in table.features:
-                raise ValueError(f'{root} has no column {given!r}; it has {named(table.features)}')
+                raise ValueError(
+                    f'{root} has no column {given!r}; it has {named(list(table.features))}'
+                )
             found.append(given)
         elif len(candidates) == 1:
             found.append(candidates[0])
@@ -153,5 +155,5 @@ def _held_out(spec: ImageClasses, labels: list[int], split: str) -> list[int]:
     by_class: dict[str, list[str]] = {}
     for place, label in enumerate(labels):
         by_class.setdefault(str(label), []).append(f'{place:09d}')
-    parts = dict(zip(('train', 'val'), hold_out(by_class, spec), strict=True))
+    parts = hold_out(by_class, spec)
     return sorted(int(name) for chosen in parts[split].values() for name in chosen)

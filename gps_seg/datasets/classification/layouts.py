@@ -4,9 +4,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from gps_seg.datasets.classification.cifar import read_cifar
-from gps_seg.datasets.classification.class_folders import read_class_folders
 from gps_seg.datasets.classification.corruptions import read_corruptions
 from gps_seg.datasets.classification.hugging_face import read_hugging_face
+from gps_seg.datasets.classification.image_folders import read_class_folders
 from gps_seg.datasets.classification.image_list import ImageList
 from gps_seg.datasets.classification.json_lists import read_json_lists
 from gps_seg.datasets.classification.specs import ImageClasses

@@ -25,15 +25,22 @@ def differences(spec: ImageClasses, listed: ImageList) -> list[str]:
     return [*found, *listed.notes]
 
 
-def warn_of_differences(name: str, root: Path, spec: ImageClasses, listed: ImageList) -> None:
-    """Say once in a log what differs: a result on other data is no published result."""
+def describe_differences(
+    name: str, root: Path, spec: ImageClasses, listed: ImageList
+) -> str | None:
+    """One sentence of everything that differs, or None."""
     found = [*differences(spec, listed), *stored_note(spec, listed)]
     if not found:
-        return
-    text = f'{name} in {root} is not as published: {"; ".join(found)}'
-    if not (spec.sizes or spec.num_classes):
-        text = f'{name}: {"; ".join(found)}'
-    key = (MMLogger.get_current_instance().instance_name, text)
-    if key not in _said:
+        return None
+    if spec.sizes or spec.num_classes:
+        return f'{name} in {root} is not as published: {"; ".join(found)}'
+    return f'{name}: {"; ".join(found)}'
+
+
+def warn_of_differences(name: str, root: Path, spec: ImageClasses, listed: ImageList) -> None:
+    """Say once in a log what differs: a result on other data is no published result."""
+    text = describe_differences(name, root, spec, listed)
+    key = (MMLogger.get_current_instance().instance_name, text or '')
+    if text is not None and key not in _said:
         _said.add(key)
         print_log(text, logger='current', level=logging.WARNING)

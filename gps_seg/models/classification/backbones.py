@@ -25,7 +25,9 @@ def timm_model(name: str, *, num_classes: int, img_size: int | None, **rates: fl
         known = timm.list_models(pretrained=True) + timm.list_models()
         near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
         hint = f'; did you mean {" or ".join(near)}?' if near else ''
-        raise ValueError(f'timm {timm.__version__} has no model {name!r} ({error}){hint}') from error
+        raise ValueError(
+            f'timm {timm.__version__} has no model {name!r} ({error}){hint}'
+        ) from error
     except TypeError as error:
         raise ValueError(f'{name} does not take {", ".join(settings)}: {error}') from error
     if not classifier_paths(model) or not hasattr(model, 'forward_head'):

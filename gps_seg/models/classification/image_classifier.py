@@ -63,7 +63,9 @@ class ImageClassifier(BaseModel):
         mixup: Mapping[str, Any] | None = None,
         data_preprocessor: dict[str, Any] | None = None,
     ) -> None:
-        _check(num_classes=num_classes, loss=loss, smoothing=smoothing, shares=(drop_path, drop_rate))
+        _check(
+            num_classes=num_classes, loss=loss, smoothing=smoothing, shares=(drop_path, drop_rate)
+        )
         body = timm_model(
             backbone,
             num_classes=num_classes,
@@ -79,7 +81,9 @@ class ImageClassifier(BaseModel):
             self.__dict__[register] = shared
         # Not a child: its children are this module's own.
         self.__dict__['body'] = body
+        self.backbone = backbone
         self.num_classes = num_classes
+        self.img_size = img_size
         self.weights = weights
         self.keep_head = keep_head
         self.fresh = (fresh,) if isinstance(fresh, str) else tuple(fresh)
@@ -132,9 +136,7 @@ class ImageClassifier(BaseModel):
         """Logits, (B, num_classes)."""
         return self._body(inputs)(inputs)
 
-    def loss(
-        self, inputs: Tensor, data_samples: list[BaseDataElement] | None
-    ) -> dict[str, Tensor]:
+    def loss(self, inputs: Tensor, data_samples: list[BaseDataElement] | None) -> dict[str, Tensor]:
         """The mean loss over the batch, in fp32; of mixed images against their shares."""
         samples = data_samples or []
         if samples and all('gt_score' in sample for sample in samples):
@@ -155,6 +157,12 @@ class ImageClassifier(BaseModel):
         for sample, of_image in zip(data_samples, scores, strict=True):
             sample.pred_scores, sample.pred_label = of_image, of_image.argmax()
         return data_samples
+
+    @property
+    def timm_settings(self) -> str:
+        """What `timm.create_model` takes besides the name, for a model that opens the weights."""
+        size = f', img_size={self.img_size}' if self.img_size else ''
+        return f'num_classes={self.num_classes}{size}'
 
     def tunable_parts(self) -> ModelParts:
         """All but the head is tuned sparsely; `fresh_names` came from no file."""
@@ -207,9 +215,7 @@ class ImageClassifier(BaseModel):
                 )
 
 
-def _check(
-    *, num_classes: int, loss: str, smoothing: float, shares: tuple[float, float]
-) -> None:
+def _check(*, num_classes: int, loss: str, smoothing: float, shares: tuple[float, float]) -> None:
     if num_classes < 2:
         raise ValueError(f'num_classes must be at least 2, got {num_classes}')
     if loss not in LOSSES:

@@ -43,9 +43,7 @@ class Mixing:
                 'above 0, or leave mixup out'
             )
         self.num_classes = num_classes
-        self.mixup = Mixup(
-            **{**settings, **alphas}, label_smoothing=0.0, num_classes=num_classes
-        )
+        self.mixup = Mixup(**{**settings, **alphas}, label_smoothing=0.0, num_classes=num_classes)
 
     def __call__(
         self, images: Tensor, labels: Tensor, draws: Sequence[Sequence[int]]

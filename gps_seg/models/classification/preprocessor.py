@@ -50,8 +50,8 @@ class ImageClassPreprocessor(ImgDataPreprocessor):
         draws = [sample.metainfo.get('draw') for sample in samples]
         if any(draw is None for draw in draws):
             raise ValueError(
-                'mixup draws by the draw (seed, epoch, index) of each data sample, which these have '
-                'not; use ImageClassDataset with PackImage, or leave mixup out'
+                'mixup draws by the draw (seed, epoch, index) of each data sample, and these have '
+                'none; use ImageClassDataset with PackImage, or leave mixup out'
             )
         labels = labels_of(samples).to(images.device)
         images, targets = mix(images, labels, draws)  # type: ignore[arg-type]
@@ -62,8 +62,6 @@ class ImageClassPreprocessor(ImgDataPreprocessor):
 
 def labels_of(samples: list[Any]) -> Tensor:
     """The classes of a batch, (B,) int64. Raises ValueError where a sample has none."""
-
-
     missing = [s.metainfo.get('img_path', '') for s in samples if 'gt_label' not in s]
     if missing:
         raise ValueError(f'{missing[0] or "a sample"} has no gt_label, which the loss needs')

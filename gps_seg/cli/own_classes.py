@@ -1,0 +1,144 @@
+"""A complete config for a folder of class folders, without one of the user's own."""
+
+import argparse
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+from gps_seg.cli.class_recipes import CLASS_RECIPES, choose_class_recipe, named_class_recipe
+from gps_seg.cli.configs import load_config
+from gps_seg.cli.own_images import LISTS, precision_options, write_lists
+from gps_seg.cli.recipes import Choice, batch_size_of, epochs_of, free_memory, product_rate
+from gps_seg.cli.work_dirs import check_work_dir
+
+PARTS = ('train', 'val', 'test')
+
+
+def own_classes_config(arguments: argparse.Namespace) -> Config:
+    """The config of `train --images DIR` without masks: a recipe with data, lists and epochs.
+
+    Prints what was found and chosen. Raises ValueError or FileNotFoundError where the folder has no
+    class folders, too few images, or where the weights of no recipe are there.
+    """
+    root = _folder(arguments)
+    options = dict(arguments.cfg_options or {})
+    old = Path(arguments.work_dir or '') / LISTS
+    goes_on = bool(arguments.resume) and all((old / f'{part}.txt').is_file() for part in PARTS)
+    parts, names, divided = parts_of_classes(root, old if goes_on else None, arguments.group)
+    total = sum(map(len, parts.values()))
+    print(f'{total} images of {len(names)} classes in {root}: {_listed(names)}')
+    choice = _chosen(arguments.recipe, len(parts['train']))
+    print(f'recipe {choice.name}: {choice.why}')
+    work_dir = Path(arguments.work_dir or Path('work_dirs') / f'{choice.name}_{root.name}')
+    lists: Path | None = old.resolve() if goes_on else None
+    if not goes_on and not arguments.dry_run:
+        check_work_dir(work_dir, resume=bool(arguments.resume))
+        written = write_lists(work_dir, parts).resolve()
+        lists = written if divided else None
+    counts = ', '.join(f'{part} {len(images)}' for part, images in parts.items())
+    how = f'the lists in {old}' if goes_on else _how(root, divided)
+    print(f'split: {counts} ({how})')
+    return _config(choice, root, lists, len(names), options, work_dir, len(parts['train']))
+
+
+def parts_of_classes(
+    root: Path, lists: Path | None, group: str | None
+) -> tuple[dict[str, list[str]], tuple[str, ...], bool]:
+    """The images of each part, relative to the folder; the classes; whether a seed divided them.
+
+    Raises ValueError where a part is empty or there are fewer than two classes.
+    """
+    # What needs MMSegmentation is imported late, after its noise was turned off.
+    from gps_seg.datasets.classification import ImageClassDataset
+    from gps_seg.datasets.classification.class_folders import split_folders
+
+    data: dict[str, Any] = {'root': str(root)}
+    if lists is not None:
+        data['lists'] = str(lists.resolve())
+    if group is not None:
+        data['group'] = group
+    parts: dict[str, list[str]] = {}
+    names: tuple[str, ...] = ()
+    divided = True
+    for part in PARTS:
+        dataset = ImageClassDataset(data=data, split=part, lazy_init=True)
+        _, listed = dataset.read_list()
+        divided = not split_folders(dataset.described, root)
+        names = listed.classes
+        parts[part] = [Path(image).relative_to(root).as_posix() for image in listed.images]
+    empty = [part for part, images in parts.items() if not images]
+    if empty or len(names) < 2:
+        raise ValueError(
+            f'{root} has {len(names)} classes and no image for {", ".join(empty) or "nothing"}; it '
+            'needs two classes or more, and about ten images of each'
+        )
+    return parts, names, divided
+
+
+def _how(root: Path, divided: bool) -> str:
+    if not divided:
+        return 'by its folders'
+    return 'by its lists' if (root / 'train.txt').is_file() else 'by seed 0'
+
+
+def _folder(arguments: argparse.Namespace) -> Path:
+    if len(arguments.images) > 1:
+        raise ValueError(
+            f'--images got {len(arguments.images)} values; name one folder of class folders, or '
+            'give the masks too: --masks DIR'
+        )
+    if arguments.classes is not None:
+        raise ValueError('--classes names values of masks; classes are called as their folders')
+    root = Path(os.path.abspath(os.path.expanduser(arguments.images[0])))
+    if not root.is_dir():
+        raise FileNotFoundError(
+            f'--images: {root} is no folder of class folders; for masks give --masks too'
+        )
+    return root
+
+
+def _listed(names: Sequence[str], limit: int = 5) -> str:
+    more = f' and {len(names) - limit} more' if len(names) > limit else ''
+    return ', '.join(names[:limit]) + more
+
+
+def _chosen(asked: str | None, num_images: int) -> Choice:
+    if asked is not None and asked not in CLASS_RECIPES:
+        raise ValueError(
+            f'--recipe {asked} is for images and masks; for classes there are '
+            f'{", ".join(CLASS_RECIPES)}'
+        )
+    if asked is not None:
+        return named_class_recipe(asked)
+    sizes = [batch_size_of(load_config(recipe.config)) for recipe in CLASS_RECIPES.values()]
+    return choose_class_recipe(num_images, sizes, rate=product_rate(), memory=free_memory())
+
+
+def _config(
+    choice: Choice,
+    root: Path,
+    lists: Path | None,
+    num_classes: int,
+    options: Mapping[str, Any],
+    work_dir: Path,
+    num_images: int,
+) -> Config:
+    recipe = choice.recipe
+    batch_size = options.get(
+        'train_dataloader.batch_size', batch_size_of(load_config(recipe.config))
+    )
+    defaults: dict[str, Any] = {'model.num_classes': num_classes, **precision_options()}
+    for part in PARTS:
+        defaults[f'{part}_dataloader.dataset.root'] = str(root)
+        if lists is not None:
+            defaults[f'{part}_dataloader.dataset.data.lists'] = str(lists)
+    defaults['train_cfg.max_epochs'] = epochs_of(recipe, num_images, batch_size)
+    # A batch that is never full would leave no image to select by.
+    defaults['default_hooks.fine_tune.selection_pass.drop_last'] = num_images >= 32
+    config = load_config(recipe.config, {**defaults, **options})
+    config.work_dir = str(work_dir)
+    print(f'{config.train_cfg.max_epochs} epochs, {work_dir}')
+    return config

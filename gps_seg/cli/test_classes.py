@@ -1,0 +1,65 @@
+"""`gps-seg test` of a classifier: accuracies on the test split of its config."""
+
+import argparse
+import json
+from pathlib import Path
+
+from mmengine.evaluator import Evaluator
+from mmengine.runner import Runner
+
+from gps_seg.cli.tables import show, table
+from gps_seg.files import write_content
+from gps_seg.prediction.loading import load_source
+from gps_seg.prediction.pipeline import default_scope
+from gps_seg.prediction.sources import Source
+from gps_seg.runner.evaluate import evaluate
+
+# Flags that are about masks.
+OF_MASKS = ('images', 'masks', 'out', 'show_dir')
+
+
+def test_classes(arguments: argparse.Namespace, source: Source) -> dict[str, float]:
+    """Score, print and write what the arguments name. Returns the metrics, in percent.
+
+    Raises ValueError for flags of masks, and where the config has no test split.
+    """
+    for flag in OF_MASKS:
+        if getattr(arguments, flag) is not None:
+            raise ValueError(
+                f'--{flag.replace("_", "-")} is for masks, and {source.name} is a classifier; to '
+                'score it on other images give --cfg-options test_dataloader.dataset.root=DIR'
+            )
+    if arguments.launcher != 'none':
+        raise ValueError('a classifier is scored in one process; leave --launcher out')
+    config = source.config
+    if not config.get('test_dataloader') or not config.get('test_evaluator'):
+        raise ValueError('the config has no test_dataloader and test_evaluator to score with')
+    predictor = load_source(source, base=arguments.base, device=arguments.device)
+    with default_scope(config):
+        loader = Runner.build_dataloader(config.test_dataloader, seed=0)
+        evaluator = Evaluator(_with_table(config.test_evaluator.to_dict(), arguments.csv))
+    evaluator.dataset_meta = {**loader.dataset.metainfo, 'classes': predictor.classes.names}
+    _check_same_classes(predictor.classes.names, loader.dataset.metainfo.get('classes') or ())
+    metrics = evaluate(predictor.model, loader, evaluator, name='Test')
+    num = len(loader.dataset)
+    rows = [(name, f'{value:.2f}') for name, value in metrics.items()]
+    show(f'{source.name} on the test split, {num} images:', table(('metric', 'percent'), rows))
+    if arguments.json is not None:
+        write_content(arguments.json, json.dumps(metrics, indent=2) + '\n')
+    return metrics
+
+
+def _with_table(evaluator: dict, path: Path | None) -> dict:
+    return evaluator if path is None else {**evaluator, 'out': str(path)}
+
+
+def _check_same_classes(trained: tuple[str, ...], tested: tuple[str, ...]) -> None:
+    """Raise ValueError where labels of the test images mean other classes than in training."""
+    if tuple(map(str, tested)) != trained:
+        odd = sorted(set(trained) ^ set(map(str, tested)))
+        named = f' ({", ".join(odd[:3])}, ...)' if odd else ''
+        raise ValueError(
+            f'the model was trained on {len(trained)} classes, the test images have '
+            f'{len(tested)}{named}, so their labels do not mean the same; test it on images of its '
+            'classes'
+        )

@@ -1,0 +1,103 @@
+"""Training on a folder of class folders: what is found, chosen and written."""
+
+from pathlib import Path
+
+import pytest
+import timm
+from mmengine.config import Config
+from safetensors.torch import save_file
+
+from gps_seg.cli.class_recipes import CLASS_RECIPES, choose_class_recipe
+from gps_seg.cli.main import main
+from gps_seg.datasets import ImageClassDataset
+from tests.class_folders import fill_class_folders
+from tests.toy_classifier import BACKBONE
+
+CLASSES = ['daisy', 'rose', 'tulip']
+FAST, SLOW, PLENTY = 1e15, 1e8, 2.0**40
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    """Ten images of each class."""
+    fill_class_folders(tmp_path / 'flowers', CLASSES, 10, 40)
+    return tmp_path / 'flowers'
+
+
+@pytest.fixture
+def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A data root with weights of a small model in place of ViT-Tiny's."""
+    monkeypatch.setenv('GPS_SEG_DATA', str(tmp_path / 'data'))
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / 'data' / str(CLASS_RECIPES['vit_tiny'].weights)
+    path.parent.mkdir(parents=True)
+    model = timm.create_model(BACKBONE, img_size=32)
+    save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, path)
+    return path
+
+
+def small(*options: str) -> list[str]:
+    given = [
+        f'model.backbone={BACKBONE}',
+        'model.img_size=32',
+        'train_cfg.max_epochs=1',
+        'optim_wrapper.type=OptimWrapper',
+        'default_hooks.fine_tune.selection_pass.batch_size=8',
+        *options,
+    ]
+    for loader in ('train', 'val', 'test'):
+        given += [
+            f'{loader}_dataloader.num_workers=0',
+            f'{loader}_dataloader.persistent_workers=False',
+            f'{loader}_dataloader.batch_size=8',
+            f'{loader}_dataloader.dataset.image_size=32',
+        ]
+    return ['--cfg-options', *given]
+
+
+def test_a_folder_of_class_folders_trains_and_predicts(
+    images: Path, weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ['train', '--images', str(images), '--work-dir', 'run', '--recipe', 'vit_tiny']
+    assert main([*command, *small()]) == 0
+    said = capsys.readouterr().out
+    assert f'30 images of 3 classes in {images}: daisy, rose, tulip' in said
+    assert 'split: train 21, val 3, test 6 (by seed 0)' in said
+    run = tmp_path / 'run'
+    for name in ('delta.safetensors', 'metrics.json', 'vit_tiny.py', 'overlays/sheet.png'):
+        assert (run / name).is_file()
+    lists = {part: (run / f'lists/{part}.txt').read_text().split() for part in ('train', 'test')}
+    assert len(lists['train']) == 21 and not set(lists['train']) & set(lists['test'])
+    dataset = Config.fromfile(run / 'vit_tiny.py').test_dataloader.dataset
+    built = ImageClassDataset(**{k: v for k, v in dataset.items() if k != 'type'})
+    paths = [built.get_data_info(place)['img_path'] for place in range(len(built))]
+    assert paths == [str(images / name) for name in lists['test']]
+    assert main(['predict', 'run', str(images / 'rose'), '--out', 'out.csv']) == 0
+    assert len((tmp_path / 'out.csv').read_text().splitlines()) == 1 + 10
+
+
+def test_what_is_missing_is_said(
+    images: Path, weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for command, words in (
+        (['--images', str(tmp_path / 'absent')], 'is no folder of class folders'),
+        (['--images', str(images / 'rose')], 'needs one folder for each class'),
+        (['--images', str(images), '--recipe', 'sam_tiny'], 'for classes there are vit_b16'),
+        (['--images', str(images), '--recipe', 'vit_b16'], 'model.safetensors of https://'),
+        (['--images', str(images), '--classes', 'a,b'], '--classes names values of masks'),
+    ):
+        assert main(['train', *command]) == 2
+        assert words in capsys.readouterr().err
+    weights.unlink()
+    assert main(['train', '--images', str(images)]) == 2
+    said = capsys.readouterr().err
+    assert 'no pretrained weights' in said and 'gps-seg download vit_tiny' in said
+
+
+def test_the_largest_recipe_that_fits_is_taken(weights: Path) -> None:
+    sizes = [32, 32]
+    assert choose_class_recipe(100, sizes, rate=FAST, memory=PLENTY).name == 'vit_tiny'
+    (weights.parent / Path(str(CLASS_RECIPES['vit_b16'].weights)).name).touch()
+    assert choose_class_recipe(100, sizes, rate=FAST, memory=PLENTY).name == 'vit_b16'
+    slow = choose_class_recipe(100, sizes, rate=SLOW, memory=PLENTY)
+    assert slow.name == 'vit_tiny' and 'not vit_b16: about' in slow.why
