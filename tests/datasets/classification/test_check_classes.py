@@ -126,7 +126,10 @@ def test_damage_flat_images_and_the_balance_of_classes_are_said(data_root: Path)
     )
     flat = 'images are of one colour alone'
     assert any(flat in text and 'flat.png' in text for text in texts(findings, 'warning'))
-    assert texts(findings, 'note')[-1] == 'the classes are unbalanced: 29 training images of many, 1 of few'
+    assert (
+        texts(findings, 'note')[-1]
+        == 'the classes are unbalanced: 29 training images of many, 1 of few'
+    )
 
 
 def test_images_of_each_class_are_counted_in_each_part(data_root: Path) -> None:

@@ -14,7 +14,11 @@ import pytest
 from gps_seg.datasets import EpochSampler, ImageClassDataset, SeededDataset
 from tests.class_folders import draw_image, make_layout, write_image
 
-LOAD = [dict(type='LoadImage'), dict(type='SquashTo', size=24), dict(type='PackImage')]
+LOAD: list[dict[str, Any]] = [
+    dict(type='LoadImage'),
+    dict(type='SquashTo', size=24),
+    dict(type='PackImage'),
+]
 
 
 @pytest.mark.parametrize('split', ['train', 'val', 'trainval', 'test'])
