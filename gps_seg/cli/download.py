@@ -12,13 +12,15 @@ import pooch
 from rich.progress import DownloadColumn, Progress, TaskID
 
 import gps_seg
+from gps_seg.cli.data_guides import GUIDES
 from gps_seg.cli.errors import one_line, one_line_errors
-from gps_seg.cli.unpacking import FOLDERS, count_pairs, unpack_pairs
+from gps_seg.cli.unpacking import FOLDERS, count_pairs, unpack_folder, unpack_pairs
 from gps_seg.data_root import VARIABLE, data_root
 from gps_seg.files import load_tensors
 
 TIMEOUT = 30  # seconds without an answer
 
+_HENDRYCKS = 'https://people.eecs.berkeley.edu/~hendrycks'
 _SAM = 'https://dl.fbaipublicfiles.com/segment_anything'
 
 
@@ -27,17 +29,26 @@ class Download:
     """Where a file comes from, where it goes, and how to tell that it is whole.
 
     path: relative to the data root.
-    sha256: as published; None if it is not.
+    sha256, md5: as published; None if they are not.
     num_entries: of a weight file without a published SHA-256.
     pairs: (folder, number) of images and masks in an archive.
+    folder: of an archive, with what it holds.
     """
 
     url: str
     path: str
     about: str
     sha256: str | None = None
+    md5: str | None = None
     num_entries: int | None = None
     pairs: tuple[str, int] | None = None
+    folder: tuple[str, tuple[str, ...]] | None = None
+
+    @property
+    def place(self) -> str:
+        """Where the data lie in the end, relative to the data root."""
+        unpacked = self.pairs or self.folder
+        return unpacked[0] if unpacked else self.path
 
 
 DOWNLOADS = {
@@ -72,6 +83,34 @@ DOWNLOADS = {
         about='ViT-Tiny from ImageNet (timm), 23 MB',
         num_entries=5_717_416,
     ),
+    'cifar10': Download(
+        url='https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz',
+        path='cifar-10-python.tar.gz',
+        about='CIFAR-10, 170 MB',
+        md5='c58f30108f718f92721af3b95e74349a',
+        folder=('cifar-10-batches-py', ('data_batch_1', 'test_batch', 'batches.meta')),
+    ),
+    'cifar100': Download(
+        url='https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz',
+        path='cifar-100-python.tar.gz',
+        about='CIFAR-100, 169 MB',
+        md5='eb9058c3a382ffc7106e4002c42a8d85',
+        folder=('cifar-100-python', ('train', 'test', 'meta')),
+    ),
+    'imagenet-a': Download(
+        url=f'{_HENDRYCKS}/imagenet-a.tar',
+        path='imagenet-a.tar',
+        about='ImageNet-A, 7500 images of 200 classes, 688 MB',
+        md5='c3e55429088dc681f30d81f4726b6595',
+        folder=('imagenet-a', ('n01498041',)),
+    ),
+    'imagenet-r': Download(
+        url=f'{_HENDRYCKS}/imagenet-r.tar',
+        path='imagenet-r.tar',
+        about='ImageNet-R, 30000 images of 200 classes, 2.2 GB',
+        md5='a61312130a589d0ca1a8fca1f2bd3337',
+        folder=('imagenet-r', ('n01443537',)),
+    ),
 }
 
 
@@ -93,11 +132,15 @@ def download(spec: Download, root: Path, *, force: bool = False) -> str:
     target = root / spec.path
     target.parent.mkdir(parents=True, exist_ok=True)
     # An archive that was saved by hand is unpacked, and left where it is.
-    by_hand = spec.pairs is not None and target.is_file() and not force
+    by_hand = spec.place != spec.path and target.is_file() and not force
     with tempfile.TemporaryDirectory(dir=target.parent, prefix='.download.') as folder:
         try:
             file = target if by_hand else fetch(spec, Path(folder))
-            if spec.pairs is not None:
+            if by_hand:
+                _verify(spec, file)
+            if spec.folder is not None:
+                unpack_folder(file, root / spec.folder[0], holds=spec.folder[1])
+            elif spec.pairs is not None:
                 unpack_pairs(file, root / spec.pairs[0], num_pairs=spec.pairs[1])
             else:
                 file.replace(target)
@@ -109,7 +152,7 @@ def download(spec: Download, root: Path, *, force: bool = False) -> str:
             if by_hand:
                 raise ValueError(f'{error}; delete it and run the same command again') from error
             raise ValueError(f'{spec.url} sent something else: {error}; it was deleted') from error
-    return f'{root / spec.pairs[0] if spec.pairs else target}: {_checked(spec)}'
+    return f'{root / spec.place}: {_checked(spec)}'
 
 
 def fetch(spec: Download, folder: Path) -> Path:
@@ -129,9 +172,10 @@ def fetch(spec: Download, folder: Path) -> Path:
                 'Accept-Encoding': 'identity',  # the file as it is stored, of known length
             },
         )
-        file = Path(pooch.retrieve(spec.url, spec.sha256, name, folder, downloader=downloader))
+        known = f'md5:{spec.md5}' if spec.md5 else spec.sha256
+        file = Path(pooch.retrieve(spec.url, known, name, folder, downloader=downloader))
     # The hash was compared just now.
-    _verify(replace(spec, sha256=None), file)
+    _verify(replace(spec, sha256=None, md5=None), file)
     return file
 
 
@@ -168,6 +212,14 @@ def present(spec: Download, root: Path) -> str | None:
                 'masks away, or replace files of equal names with --force'
             )
         return f'{folder}: already there'
+    if spec.folder is not None:
+        folder = root / spec.folder[0]
+        missing = [name for name in spec.folder[1] if not (folder / name).exists()]
+        if folder.exists() and missing:
+            raise FileExistsError(
+                f'{folder} has no {missing[0]}; move it away, or replace it with --force'
+            )
+        return f'{folder}: already there' if folder.exists() else None
     target = root / spec.path
     if not target.exists():
         return None
@@ -182,6 +234,8 @@ def _verify(spec: Download, path: Path) -> None:
     """Raise ValueError if a file is not what the specification says."""
     if spec.sha256 is not None and (found := pooch.file_hash(str(path))) != spec.sha256:
         raise ValueError(f'{path} has the SHA-256 {found}, the published file {spec.sha256}')
+    if spec.md5 is not None and (found := pooch.file_hash(str(path), alg='md5')) != spec.md5:
+        raise ValueError(f'{path} has the MD5 {found}, the published file {spec.md5}')
     if spec.num_entries is not None:
         entries = sum(tensor.numel() for tensor in load_tensors(path)[0].values())
         if entries != spec.num_entries:
@@ -191,6 +245,8 @@ def _verify(spec: Download, path: Path) -> None:
 def _checked(spec: Download) -> str:
     if spec.sha256 is not None:
         return 'SHA-256 as published'
+    if spec.md5 is not None:
+        return 'MD5 as published'
     if spec.pairs is not None:
         return f'{spec.pairs[1]} pairs, ZIP checksums verified (no SHA-256 is published)'
     return f'{spec.num_entries:,} weights, format verified (no SHA-256 is published)'
@@ -204,12 +260,15 @@ def _cause(error: OSError) -> str:
 
 def listing(root: Path) -> str:
     """What can be fetched, and where it goes; a star marks what is there."""
-    width = max(map(len, DOWNLOADS))
+    width = max(map(len, (*DOWNLOADS, *GUIDES)))
     lines = []
     for name, spec in DOWNLOADS.items():
-        target = root / (spec.pairs[0] if spec.pairs else spec.path)
+        target = root / spec.place
         mark = '*' if target.exists() else ' '
         lines.append(f'{mark} {name.ljust(width)}  {spec.about}\n  {"":{width}}  -> {target}')
+    for name, guide in GUIDES.items():
+        mark = '*' if guide.is_there(root) else ' '
+        lines.append(f'{mark} {name.ljust(width)}  {guide.about}; says where to get it')
     return '\n'.join([*lines, '(* is there)'])
 
 
@@ -218,7 +277,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog='gps-seg download', description='Fetch data sets and weights, verified.'
     )
-    parser.add_argument('names', nargs='*', metavar='NAME', help=', '.join(DOWNLOADS))
+    known = ', '.join((*DOWNLOADS, *GUIDES))
+    parser.add_argument('names', nargs='*', metavar='NAME', help=known)
     parser.add_argument(
         '--root',
         type=Path,
@@ -230,7 +290,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument('--list', action='store_true', help='show what there is to fetch')
     arguments = parser.parse_args(argv)
     if not arguments.names and not arguments.list:
-        parser.error(f'name what to fetch: {", ".join(DOWNLOADS)} (--list says more)')
+        parser.error(f'name what to fetch: {known} (--list says more)')
     if arguments.url and len(arguments.names) != 1:
         parser.error('--url goes with exactly one NAME')
     return arguments
@@ -238,16 +298,39 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 @one_line_errors
 def main(argv: Sequence[str] | None = None) -> int:
-    """Fetch the named files. Returns 0, 1 where fetching failed, 130 where it was interrupted."""
+    """Fetch the named files.
+
+    Returns 0, 1 where fetching failed or has to be done by hand, 130 where it was interrupted.
+    """
     arguments = parse(argv)
     root = arguments.root or data_root()
     if arguments.list:
         print(listing(root))
         return 0
-    unknown = [name for name in arguments.names if name not in DOWNLOADS]
+    known = (*DOWNLOADS, *GUIDES)
+    unknown = [name for name in arguments.names if name not in known]
     if unknown:
-        raise ValueError(f'nothing is called {unknown[0]!r}; there is {", ".join(DOWNLOADS)}')
+        raise ValueError(f'nothing is called {unknown[0]!r}; there is {", ".join(known)}')
+    by_hand = [name for name in arguments.names if name in GUIDES]
+    if arguments.url and by_hand:
+        raise ValueError(f'{by_hand[0]} is put together by hand, so --url does not go with it')
+    return max(_fetch_all(arguments, root), _explain_all(by_hand, root))
+
+
+def _explain_all(names: Sequence[str], root: Path) -> int:
+    """Say where to get what cannot be fetched. Returns 1 where something of it is not there."""
+    code = 0
+    for name in names:
+        print(GUIDES[name].text(root))
+        code = code if GUIDES[name].is_there(root) else 1
+    return code
+
+
+def _fetch_all(arguments: argparse.Namespace, root: Path) -> int:
+    """Fetch what can be fetched. Returns the exit code."""
     for name in arguments.names:
+        if name in GUIDES:
+            continue
         spec = DOWNLOADS[name]
         if arguments.url:
             spec = replace(spec, url=arguments.url)
@@ -263,5 +346,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _next_step(spec: Download, root: Path) -> str:
-    by_hand = f'save {spec.url} as {root / spec.path}' + (' and run it then' if spec.pairs else '')
+    by_hand = f'save {spec.url} as {root / spec.path}' + (
+        ' and run it then' if spec.place != spec.path else ''
+    )
     return f'Run the same command again later, name a mirror with --url, or {by_hand}.'

@@ -1,7 +1,9 @@
-"""Take images and masks out of a ZIP archive, whatever folders it wraps them in."""
+"""Take data out of archives: images and masks, or one whole folder."""
 
+import tarfile
 import tempfile
 import zipfile
+import zlib
 from pathlib import Path, PurePosixPath
 
 FOLDERS = ('images', 'masks')
@@ -33,6 +35,31 @@ def unpack_pairs(archive: Path, folder: Path, *, num_pairs: int) -> None:
             (folder / name).mkdir(parents=True, exist_ok=True)
             for path in (unpacked / name).glob('[!.]*'):
                 path.replace(folder / name / path.name)
+
+
+def unpack_folder(archive: Path, folder: Path, *, holds: tuple[str, ...]) -> None:
+    """Unpack the folder of a TAR archive that has the name of `folder`, in one move.
+
+    holds: files or folders that have to be in it. What lay at `folder` is replaced.
+
+    Raises ValueError if the archive is damaged, leads out of its folder or holds something else.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f'.{folder.name}.') as temporary:
+        try:
+            with tarfile.open(archive) as opened:
+                opened.extractall(temporary, filter='data')
+        except tarfile.FilterError as error:
+            raise ValueError(f'{archive} leads out of its folder: {error}') from error
+        except (tarfile.TarError, EOFError, zlib.error) as error:
+            raise ValueError(f'{archive} is not an intact TAR archive ({error})') from error
+        unpacked = Path(temporary, folder.name)
+        missing = [name for name in holds if not (unpacked / name).exists()]
+        if missing:
+            raise ValueError(f'{archive} holds no {folder.name}/{missing[0]}')
+        if folder.exists():
+            folder.replace(Path(temporary, 'before'))
+        unpacked.replace(folder)
 
 
 def count_pairs(folder: Path) -> int:

@@ -104,8 +104,9 @@ class LoadImage(BaseTransform):
         """Read the image of one sample."""
         path = results['img_path']
         page = results.get('page') if self.page is None else self.page
+        notes: tuple[str, ...] = ()
         if 'stored_image' in results:
-            image, notes = results.pop('stored_image'), ()
+            image = results.pop('stored_image')
         else:
             image, notes = read_image(path, page)
         if notes:

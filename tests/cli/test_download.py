@@ -4,9 +4,10 @@ import io
 import os
 import re
 import socket
+import tarfile
 import threading
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -17,8 +18,11 @@ import torch
 from safetensors.torch import save
 
 from gps_seg.cli import download
+from gps_seg.cli.data_guides import GUIDES
 from gps_seg.cli.download import DOWNLOADS, Download, main
 from gps_seg.cli.unpacking import FOLDERS
+from gps_seg.datasets import IMAGE_CLASSES
+from tests.class_folders import make_layout
 
 CONTENT = np.random.default_rng(0).bytes(700_000)
 
@@ -432,15 +436,177 @@ def test_a_disk_that_fills_up_while_unpacking_leaves_nothing(
     assert run(tmp_path, 'pairs') == 0
 
 
+# A folder in a TAR archive
+
+
+def tar_of(members: Mapping[str, bytes], *, mode: str = 'w:gz') -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode=mode) as archive:  # type: ignore[call-overload]
+        for name, content in members.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+BATCHES = {f'cifar/{name}': name.encode() * 999 for name in ('train', 'test', 'meta')}
+
+
+@pytest.fixture
+def serve_folder(server: Server, monkeypatch: pytest.MonkeyPatch) -> Callable[[bytes], Download]:
+    """A function that puts an archive of a folder `cifar` on the local server."""
+
+    def serve(content: bytes) -> Download:
+        server.content = content
+        spec = Download(
+            url=server.url,
+            path='cifar.tar.gz',
+            about='',
+            md5=hashlib.md5(content).hexdigest(),
+            folder=('cifar', ('train', 'meta')),
+        )
+        monkeypatch.setitem(DOWNLOADS, 'cifar', spec)
+        return spec
+
+    return serve
+
+
+@pytest.mark.parametrize('mode', ['w:gz', 'w'])
+def test_a_folder_is_unpacked_whole_and_not_fetched_again(
+    serve_folder: Callable[[bytes], Download],
+    server: Server,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    mode: str,
+) -> None:
+    serve_folder(tar_of(BATCHES, mode=mode))
+    assert run(tmp_path, 'cifar') == 0
+    assert capsys.readouterr().out.endswith(f'{tmp_path / "cifar"}: MD5 as published\n')
+    assert {name: (tmp_path / name).read_bytes() for name in files(tmp_path)} == BATCHES
+    assert run(tmp_path, 'cifar') == 0
+    assert 'already there' in capsys.readouterr().out
+    assert server.num_requests == 1
+
+
+def test_another_archive_than_the_published_one_is_deleted(
+    serve_folder: Callable[[bytes], Download],
+    server: Server,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    serve_folder(tar_of(BATCHES))
+    server.content = tar_of({**BATCHES, 'cifar/train': b'other'})
+    assert run(tmp_path, 'cifar') == 2
+    assert 'sent something else' in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    'content, words',
+    [
+        (tar_of({'cifar/train': b'x'}), 'holds no cifar/meta'),
+        (tar_of({**BATCHES, '../escaped': b'x'}), 'leads out of its folder'),
+        (tar_of(BATCHES)[:-900], 'is not an intact TAR archive'),
+        (b'no archive', 'is not an intact TAR archive'),
+    ],
+)
+def test_an_archive_of_another_content_leaves_nothing(
+    serve_folder: Callable[[bytes], Download],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    content: bytes,
+    words: str,
+) -> None:
+    root = tmp_path / 'root'
+    root.mkdir()
+    serve_folder(content)
+    assert run(root, 'cifar') == 2
+    assert words in capsys.readouterr().err
+    assert files(tmp_path) == []
+
+
+def test_an_incomplete_folder_is_kept_unless_forced(
+    serve_folder: Callable[[bytes], Download], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    serve_folder(tar_of(BATCHES))
+    (tmp_path / 'cifar').mkdir()
+    (tmp_path / 'cifar' / 'train').write_text('mine')
+    assert run(tmp_path, 'cifar') == 2
+    assert 'cifar has no meta; move it away' in capsys.readouterr().err
+    assert files(tmp_path) == ['cifar/train']
+    assert run(tmp_path, 'cifar', '--force') == 0
+    assert (tmp_path / 'cifar' / 'train').read_bytes() == BATCHES['cifar/train']
+
+
+def test_an_archive_of_a_folder_saved_by_hand_is_held_to_the_same_hash(
+    serve_folder: Callable[[bytes], Download],
+    server: Server,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    content = tar_of(BATCHES)
+    serve_folder(content)
+    (tmp_path / 'cifar.tar.gz').write_bytes(b'other')
+    assert run(tmp_path, 'cifar') == 2
+    assert 'has the MD5' in capsys.readouterr().err
+    (tmp_path / 'cifar.tar.gz').write_bytes(content)
+    assert run(tmp_path, 'cifar') == 0
+    assert server.num_requests == 0 and (tmp_path / 'cifar' / 'train').is_file()
+
+
+# What is fetched by hand
+
+
+@pytest.mark.parametrize('name', GUIDES)
+def test_what_has_no_stable_address_is_explained_and_nothing_is_fetched(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    assert run(tmp_path, name) == 1
+    said = capsys.readouterr().out
+    assert 'fetched by hand' in said and 'https://' in said and str(tmp_path) in said
+    for spec in GUIDES[name].specs:
+        assert spec in said
+    for spec in GUIDES[name].specs:
+        make_layout(tmp_path, spec, classes=2, per_class=1, size=8)
+    assert run(tmp_path, name) == 0
+    assert capsys.readouterr().out.endswith('already there\n')
+
+
+def test_the_trees_of_the_guides_are_those_that_the_specs_read() -> None:
+    for name, guide in GUIDES.items():
+        for spec in guide.specs:
+            root, images = IMAGE_CLASSES[spec].root, IMAGE_CLASSES[spec].images
+            if name == 'vtab-1k':
+                assert root.partition('/')[2] in guide.tree.split()
+            else:
+                (line, *_) = (row for row in guide.tree.splitlines() if f'{root}/' in row)
+                assert images in line
+
+
+def test_every_data_set_says_how_it_is_got() -> None:
+    for name, spec in IMAGE_CLASSES.items():
+        assert spec.download in DOWNLOADS or name in GUIDES[str(spec.download)].specs
+        if spec.download in DOWNLOADS:
+            assert DOWNLOADS[spec.download].place == spec.root
+
+
+def test_a_mirror_is_refused_for_what_is_put_together_by_hand(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(tmp_path, 'fgvc', '--url', 'http://127.0.0.1/x') == 2
+    assert 'by hand' in capsys.readouterr().err
+
+
 # The command
 
 
 def test_every_download_can_be_verified_and_has_its_own_place() -> None:
     for spec in DOWNLOADS.values():
         assert spec.url.startswith('https://')
-        ways = [spec.sha256 is not None, spec.num_entries is not None, spec.pairs is not None]
-        assert sum(ways) == 1
+        ways = [spec.sha256, spec.md5, spec.num_entries, spec.pairs]
+        assert sum(way is not None for way in ways) == 1
         assert spec.sha256 is None or re.fullmatch('[0-9a-f]{64}', spec.sha256)
+        assert spec.md5 is None or re.fullmatch('[0-9a-f]{32}', spec.md5)
     assert len({spec.path for spec in DOWNLOADS.values()}) == len(DOWNLOADS)
 
 

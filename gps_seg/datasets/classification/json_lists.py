@@ -88,10 +88,17 @@ def class_names(
 ) -> tuple[str, ...]:
     """The names of the classes: those of the spec by id, those of their folders, or their ids.
 
-    Folders name the classes where each class has exactly one and shares it with none.
+    The first name of the spec is that of id 1, or of id 0 where there is one. Folders name the
+    classes where each class has exactly one and shares it with none.
     """
-    if spec.classes is not None and ids[0] >= 1 and ids[-1] <= len(spec.classes):
-        return tuple(spec.classes[number - 1] for number in ids)
+    if spec.classes is not None:
+        first = min(1, ids[0])
+        if first < 0 or ids[-1] - first >= len(spec.classes):
+            raise ValueError(
+                f'there are {len(spec.classes)} names of classes, but ids run from {ids[0]} to '
+                f'{ids[-1]}; name every class, or none'
+            )
+        return tuple(spec.classes[number - first] for number in ids)
     folders: dict[int, set[str]] = {}
     for items in annotations.values():
         for name, number in items.items():

@@ -7,6 +7,8 @@ Sizes and numbers of classes are those of the data-set table of GPS (arXiv:2312.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from gps_seg.datasets.classification.flower_names import FLOWERS
+
 
 @dataclass(frozen=True)
 class ImageClasses:
@@ -60,6 +62,7 @@ def fgvc(
     val: int,
     test: int,
     images: str = '',
+    classes: tuple[str, ...] | None = None,
 ) -> ImageClasses:
     """A data set of the fine-grained benchmark, in the layout of Visual Prompt Tuning."""
     return ImageClasses(
@@ -69,6 +72,7 @@ def fgvc(
         ),
         layout='json_lists',
         images=images,
+        classes=classes,
         num_classes=num_classes,
         sizes=dict(train=train, val=val, test=test),
         download='fgvc',
@@ -82,6 +86,7 @@ def vtab(
     test: int,
     lossless: bool = False,
     side: int | None = None,
+    classes: tuple[str, ...] | None = None,
 ) -> ImageClasses:
     """A task of VTAB-1k, in the layout of NOAH."""
     return ImageClasses(
@@ -92,6 +97,7 @@ def vtab(
             for name in (root, *aliases)
         ),
         layout='text_lists',
+        classes=classes,
         num_classes=num_classes,
         sizes=dict(train=800, val=200, trainval=1000, test=test),
         lossless=lossless,
@@ -135,6 +141,7 @@ IMAGE_CLASSES: dict[str, ImageClasses] = {
         '102flowers',
         'flowers102',
         'Flowers102',
+        classes=FLOWERS,
         num_classes=102,
         train=1020,
         val=1020,
@@ -178,7 +185,12 @@ IMAGE_CLASSES: dict[str, ImageClasses] = {
     'vtab-1k/caltech101': vtab('caltech101', num_classes=102, test=6084),
     'vtab-1k/dtd': vtab('dtd', num_classes=47, test=1880),
     'vtab-1k/oxford_flowers102': vtab(
-        'oxford_flowers102', 'flowers102', 'oxford_flowers', num_classes=102, test=6149
+        'oxford_flowers102',
+        'flowers102',
+        'oxford_flowers',
+        classes=FLOWERS,
+        num_classes=102,
+        test=6149,
     ),
     'vtab-1k/oxford_iiit_pet': vtab(
         'oxford_iiit_pet', 'oxford_pet', 'pets', 'oxford_pets', num_classes=37, test=3669

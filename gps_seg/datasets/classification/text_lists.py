@@ -44,6 +44,8 @@ def read_text_lists(spec: ImageClasses, root: Path, split: str) -> ImageList:
     check_labels(labels_of[split], num_classes, images)
     check_files(images, str(root / FILES[split]))
     classes = spec.classes or read_class_names(root, num_classes)
+    if len(classes) != num_classes:
+        raise ValueError(f'there are {len(classes)} names for {num_classes} classes; name each')
     notes = untrained_note(
         {part: labels for part, labels in labels_of.items() if max(labels) < num_classes}, classes
     )

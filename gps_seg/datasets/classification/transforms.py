@@ -170,10 +170,10 @@ def random_part(
     ratio: Sequence[float],
 ) -> tuple[int, int, int, int]:
     """A random part of an image. Returns its (top, left, height, width) in pixels."""
-    logs = np.log(ratio)
+    low, high = math.log(ratio[0]), math.log(ratio[1])
     for _ in range(NUM_TRIES):
-        area = height * width * generator.uniform(*scale)
-        proportion = math.exp(generator.uniform(*logs))
+        area = height * width * generator.uniform(scale[0], scale[1])
+        proportion = math.exp(generator.uniform(low, high))
         columns = round(math.sqrt(area * proportion))
         rows = round(math.sqrt(area / proportion))
         if 0 < columns <= width and 0 < rows <= height:

@@ -5,7 +5,7 @@ import pickle
 import sys
 from collections import Counter
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import cv2
 import numpy as np
@@ -16,7 +16,7 @@ from gps_seg.datasets import ImageClassDataset
 from gps_seg.datasets.classification.plain_pickle import read_plain_pickle
 from tests.class_folders import draw_image, fill_class_folders, make_layout
 
-PIPELINE = [dict(type='LoadImage'), dict(type='PackImage')]
+PIPELINE: list[dict[str, Any]] = [dict(type='LoadImage'), dict(type='PackImage')]
 
 
 def torchvision_cifar(name: str, root: Path, *, train: bool) -> Any:
@@ -24,13 +24,8 @@ def torchvision_cifar(name: str, root: Path, *, train: bool) -> Any:
     base: Any = {'cifar10': torchvision_datasets.CIFAR10, 'cifar100': torchvision_datasets.CIFAR100}
     kind = base[name]
 
-    class Unchecked(kind):  # type: ignore[misc]
-        meta: ClassVar[dict[str, Any]] = {**kind.meta, 'md5': None}
-
-        def _check_integrity(self) -> bool:
-            return True
-
-    return Unchecked(str(root), train=train)
+    changes = {'meta': {**kind.meta, 'md5': None}, '_check_integrity': lambda self: True}
+    return type('Unchecked', (kind,), changes)(str(root), train=train)
 
 
 @pytest.mark.parametrize('name', ['cifar10', 'cifar100'])
@@ -73,7 +68,7 @@ def test_few_shots_and_subsets_of_pickles_keep_images_and_labels_together(data_r
         label = int(sample['data_samples'].gt_label)
         expected[whole.get_data_info(i)['img_path']] = (int(sample['inputs'].sum()), label)
     for settings in (dict(shots=2), dict(indices=[7, 3, 11]), dict(shots=3, indices=[2, 5])):
-        part = ImageClassDataset(spec='cifar100', split='test', pipeline=PIPELINE, **settings)  # type: ignore[arg-type]
+        part = ImageClassDataset(spec='cifar100', split='test', pipeline=PIPELINE, **settings)
         copied = pickle.loads(pickle.dumps(part))
         for i in range(len(part)):
             sample = copied[i]

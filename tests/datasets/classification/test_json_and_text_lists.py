@@ -10,11 +10,16 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from torchvision.datasets import Flowers102
 
 from gps_seg.datasets import EpochSampler, ImageClassDataset, SeededDataset
 from tests.class_folders import draw_image, make_layout, write_image
 
-LOAD = [dict(type='LoadImage'), dict(type='SquashTo', size=24), dict(type='PackImage')]
+LOAD: list[dict[str, Any]] = [
+    dict(type='LoadImage'),
+    dict(type='SquashTo', size=24),
+    dict(type='PackImage'),
+]
 
 
 @pytest.mark.parametrize('split', ['train', 'val', 'trainval', 'test'])
@@ -81,6 +86,26 @@ def test_names_of_classes_come_from_classes_txt(data_root: Path) -> None:
     (root / 'classes.txt').write_text('benign\n')
     with pytest.raises(ValueError, match=r'classes\.txt has 1 different names for 2 classes'):
         ImageClassDataset(spec='vtab-1k/patch_camelyon')
+
+
+def test_flowers_have_the_names_that_torchvision_gives_their_ids(data_root: Path) -> None:
+    names = tuple(Flowers102.classes)
+    make_layout(data_root, 'vtab-1k/oxford_flowers102')
+    whole = ImageClassDataset(spec='vtab-1k/oxford_flowers102')
+    assert whole.metainfo['classes'] == names
+    root = make_layout(data_root, 'fgvc/flowers')
+    files = list(json.loads((root / 'train.json').read_text()))[:3]
+    for ids, expected in (
+        ((1, 50, 102), (names[0], names[49], names[101])),
+        ((0, 50, 101), (names[0], names[50], names[101])),
+    ):
+        for part in ('train', 'val', 'test'):
+            (root / f'{part}.json').write_text(json.dumps(dict(zip(files, ids, strict=True))))
+        assert ImageClassDataset(spec='fgvc/flowers').metainfo['classes'] == expected
+    with pytest.raises(ValueError, match='2 names of classes, but ids run from 0 to 101'):
+        ImageClassDataset(spec='fgvc/flowers', data=dict(classes=['a', 'b']))
+    with pytest.raises(ValueError, match='2 names for 102 classes'):
+        ImageClassDataset(spec='vtab-1k/oxford_flowers102', data=dict(classes=['a', 'b']))
 
 
 @pytest.mark.parametrize(
