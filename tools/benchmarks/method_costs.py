@@ -14,14 +14,14 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import torch
 
 from gps_seg.files import write_content
 from tools.benchmarks.cost import rows
 
+ROOT = Path(__file__).resolve().parents[2]
 COSTS = ROOT / 'docs' / 'method_costs.json'
 MODEL, BATCH = 'vit_tiny', 4
 # By the method of the catalogue, the rows that show it.
