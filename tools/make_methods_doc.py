@@ -59,9 +59,10 @@ stores these alone in its delta; `merge()` writes them into the weights where a 
 these, so that a prediction costs what the stock model does; others are computed beside it.
 """
 REFUSALS = """Refused pairs are an error in these words; VPT-Shallow is refused by MMSegmentation's
-own ViT as well, whose heads read blocks in the middle. SAM stands for `SAMSegmentor` of every size and
-number of classes. What is not in the table (other models of timm and MMSegmentation, an own model)
-is tried as it comes: a method that finds no place for itself says so before it changes anything.
+own ViT as well, whose heads read blocks in the middle. SAM stands for `SAMSegmentor` of every size
+and number of classes. What is not in the table (other models of timm and MMSegmentation, an own
+model) is tried as it comes: a method that finds no place for itself says so before it changes
+anything.
 """
 
 
