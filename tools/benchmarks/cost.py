@@ -36,12 +36,16 @@ from tools.benchmarks.ways import CACHED, Way, way
 
 
 class Selections:
-    """The selection of each K for one model."""
+    """The selection of each K for one model.
 
-    def __init__(self, name: str) -> None:
+    shares: take entries with the measured column shares even where real scores could be computed.
+    """
+
+    def __init__(self, name: str, *, shares: bool = False) -> None:
         self.real = has_real_data(name)
-        self.source = 'real gradients' if self.real else 'column shares of ViT-Tiny'
-        self._scores = vit_tiny_scores() if self.real else None
+        scored = self.real and not shares
+        self.source = 'real gradients' if scored else 'column shares of ViT-Tiny'
+        self._scores = vit_tiny_scores() if scored else None
 
     def __call__(self, model: nn.Module, k: int) -> Selection:
         if self._scores is not None:
@@ -57,13 +61,14 @@ def rows(
     size: int | None = None,
     rounds: int = 7,
     amp: str | None = None,
+    shares: bool = False,
 ) -> list[dict[str, Any]]:
     """One row per method, the counted figures first.
 
     model: one of SUBJECTS, or any of timm. batch: images. size: their side in pixels; by default
     the model's own. rounds: timed steps of each method; 0 to count alone. amp: 'bfloat16' or
-    'float16' for mixed precision, without cached prefixes. Raises ValueError for an unknown model
-    or method.
+    'float16' for mixed precision, without cached prefixes. shares: see `Selections`. Raises
+    ValueError for an unknown model or method.
     """
     if amp and any(method.endswith(CACHED) for method in methods):
         raise ValueError(
@@ -73,7 +78,7 @@ def rows(
     size = size or subject.size
     images = subject.images(batch, size, device)
     loss = subject.loss(batch, size, device)
-    selections = Selections(model)
+    selections = Selections(model, shares=shares)
     made = {method: way(method) for method in methods}
     ways: dict[str, Way] = {}
     steps: dict[str, TrainingStep] = {}
