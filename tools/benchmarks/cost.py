@@ -17,12 +17,12 @@ ViT-Tiny's selection is real where GPS_SEG_DATA has its weights and images; ever
 a selection that touches as many of its input columns, layer by layer, as ViT-Tiny's real one.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from gps_seg.methods import describe
 from gps_seg.selection import Budget, Selection, neuron
@@ -33,6 +33,9 @@ from tools.benchmarks.real_images import has_real_data, pretrained_vit_tiny
 from tools.benchmarks.subjects import SEED, Subject, subject_of
 from tools.benchmarks.watch import watch_seconds
 from tools.benchmarks.ways import CACHED, Way, way
+
+
+Loss = Callable[[nn.Module], Tensor]
 
 
 class Selections:
@@ -89,7 +92,8 @@ def rows(
             ways[method] = make(built, selections)
             if method.endswith(CACHED):
                 caches.enter_context(prefix_cached(ways[method], images))
-            steps[method] = TrainingStep(ways[method].model, ways[method].optimizer, loss)
+            whole_loss = _with_penalty(loss, ways[method])
+            steps[method] = TrainingStep(ways[method].model, ways[method].optimizer, whole_loss)
             source = selections.source if method.startswith('gps') else ''
             with torch.autocast(device, getattr(torch, amp or 'float32'), bool(amp)):
                 counted = _counted(steps[method], ways[method])
@@ -116,6 +120,14 @@ def _time(
         tuned = ways[row['method']].model
         watch = watch_seconds(tuned, rounds=max(rounds, 5), device=device)
         row['watch_percent'] = round(100 * watch / seconds['step_s'], 3)
+
+
+def _with_penalty(loss: Loss, made: Way) -> Loss:
+    """The loss with what the method adds to it."""
+    tuning = made.tuning
+    if tuning is None or not tuning.has_penalty:
+        return loss
+    return lambda model: loss(model) + tuning.penalty()
 
 
 def _counted(step: TrainingStep, made: Way) -> dict[str, Any]:
