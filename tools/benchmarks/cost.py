@@ -34,7 +34,6 @@ from tools.benchmarks.subjects import SEED, Subject, subject_of
 from tools.benchmarks.watch import watch_seconds
 from tools.benchmarks.ways import CACHED, Way, way
 
-
 Loss = Callable[[nn.Module], Tensor]
 
 
