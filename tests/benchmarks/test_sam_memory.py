@@ -70,7 +70,7 @@ def test_a_step_without_products_holds_the_same(amp: bool) -> None:
     ]
     assert peaks[1] == pytest.approx(peaks[0], rel=0.02)
     with sam_memory.WithoutProducts():
-        assert not (torch.ones(2, 3) @ torch.ones(3, 2)).any()
+        assert (torch.ones(2, 3) @ torch.ones(3, 2)).max() < 0.1
         assert (torch.ones(2) + 1 == 2).all()
 
 
