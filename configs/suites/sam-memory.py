@@ -1,5 +1,5 @@
 # What a training step of SAM holds at 1024 pixels, batch 1: live tensor bytes beside the weights,
-# counted on SAM-B, by formula for SAM-L and SAM-H. Needs a clone; --workers 1: some rows hold 5 GB.
+# counted, and by formula beside that. Needs a clone; --workers 1: some rows hold 12 GB.
 title = "What SAM's training holds (batch 1, 1024 pixels, beside the weights)"
 methods_measured = [
     'full',
@@ -20,10 +20,10 @@ measure = dict(
     cases={
         'b_fp32': dict(arch='vit_b', methods=methods_measured + selections),
         'b_bf16': dict(arch='vit_b', methods=methods_measured, amp=True),
-        'l_fp32': dict(arch='vit_l', methods=by_formula, formula=True),
-        'l_bf16': dict(arch='vit_l', methods=by_formula, formula=True, amp=True),
-        'h_fp32': dict(arch='vit_h', methods=by_formula, formula=True),
-        'h_bf16': dict(arch='vit_h', methods=by_formula, formula=True, amp=True),
+        'l_fp32': dict(arch='vit_l', methods=by_formula, by='formula'),
+        'l_bf16': dict(arch='vit_l', methods=by_formula, amp=True, by='formula'),
+        'h_fp32': dict(arch='vit_h', methods=by_formula, by='formula'),
+        'h_bf16': dict(arch='vit_h', methods=by_formula, amp=True, by='formula'),
     },
 )
 del methods_measured, selections, by_formula

@@ -62,6 +62,18 @@ def test_the_peak_of_a_step_is_near_the_formula(method: str, tolerance: float) -
     assert measured == pytest.approx(peak_by_formula('small', method, size=SIZE), rel=tolerance)
 
 
+@pytest.mark.parametrize('amp', [False, True], ids=['fp32', 'bf16'])
+def test_a_step_without_products_holds_the_same(amp: bool) -> None:
+    peaks = [
+        sam_memory.measure('small', 'gps_recomputed', size=256, amp=amp, products=products)[0]
+        for products in (True, False)
+    ]
+    assert peaks[1] == pytest.approx(peaks[0], rel=0.02)
+    with sam_memory.WithoutProducts():
+        assert (torch.ones(2, 3) @ torch.ones(3, 2)).max() < 0.1
+        assert (torch.ones(2) + 1 == 2).all()
+
+
 def test_recomputing_is_smaller_and_the_moments_are_counted() -> None:
     methods = ['gps', 'gps_recomputed', 'linear', 'select', 'select_last50_recomputed']
     gps, again, linear, selecting, late = sam_memory.rows('small', methods, size=256)
@@ -78,11 +90,11 @@ def test_recomputing_is_smaller_and_the_moments_are_counted() -> None:
 
 def test_a_row_by_formula_says_so_and_needs_no_model(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sam_memory, 'SAMSegmentor', None)
-    rows = sam_memory.rows('vit_h', ['full', 'gps_last25_recomputed'], formula=True)
+    rows = sam_memory.rows('vit_h', ['full', 'gps_last25_recomputed'], by='formula')
     assert [row['by'] for row in rows] == ['formula'] * 2
     assert rows[1]['peak_mib'] < 0.2 * rows[0]['peak_mib']
     with pytest.raises(ValueError, match="no formula for 'lora'"):
-        sam_memory.rows('vit_h', ['lora'], formula=True)
+        sam_memory.rows('vit_h', ['lora'], by='formula')
     # Twice as many blocks of the same kind save twice as much.
     deeper = replace(SMALL, depth=12, global_blocks=(2, 5, 8, 11))
     once, twice = (

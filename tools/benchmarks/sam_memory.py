@@ -8,6 +8,11 @@ single operations hold in passing. It is told by the allocator (the profiler's e
 its statistics on CUDA), so that it sees all that torch allocates, inside operations too; it does
 not see scratch memory of oneDNN and MKL, what the allocator holds back, nor the process itself.
 
+A row `counted` is the same step with every matrix product and convolution left out (its result is
+a fixed pattern of the same shape): all else allocates as ever, and a step of SAM-B takes ten
+seconds on one core. What convolutions hold in passing is then not seen. A row `measured` computes
+all.
+
 Methods are those of `cost`, such as full, lora, linear, gps and gps_last25; with `_recomputed`
 behind, all trained blocks run again in the backward pass. `select` is the selection pass of GPS
 over one image in two views, one view at a time, and `select_recomputed` the same a block at a time.
@@ -17,12 +22,16 @@ as ViT-Tiny's real one.
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from functools import partial
 from typing import Any
 
 import torch
 from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_map
 
 from gps_seg.methods import describe
 from gps_seg.methods.late import late_parts
@@ -37,6 +46,16 @@ from tools.benchmarks.sam_formula import peak_by_formula
 from tools.benchmarks.subjects import SEED, subject_of
 from tools.benchmarks.ways import Way, way
 
+BY = ('measured', 'counted', 'formula')
+PRODUCTS = {
+    torch.ops.aten.mm,
+    torch.ops.aten.addmm,
+    torch.ops.aten.bmm,
+    torch.ops.aten.baddbmm,
+    torch.ops.aten.linear,
+    torch.ops.aten.convolution,
+    torch.ops.aten.convolution_backward,
+}
 RECOMPUTED = '_recomputed'
 SELECT = 'select'
 # peft-sam's published training memory on a GPU, GiB (SAM-B): another measure, of a whole process.
@@ -56,28 +75,36 @@ def rows(
     *,
     size: int = 1024,
     amp: bool = False,
-    formula: bool = False,
+    by: str = 'counted',
 ) -> list[dict[str, Any]]:
     """One row per method.
 
-    arch: a key of ARCHITECTURES. size: side of the image in pixels. amp: bf16 by autocast. formula:
-    compute the figures instead of measuring them, from what each block saves (see `sam_formula`);
-    full, linear and gps alone. Raises ValueError for an unknown method.
+    arch: a key of ARCHITECTURES. size: side of the image in pixels. amp: bf16 by autocast.
+    by: 'measured', 'counted', or 'formula' (from what each block saves, see `sam_formula`; full,
+    linear and gps alone). Raises ValueError for an unknown method.
     """
+    if by not in BY:
+        raise ValueError(f'by must be one of {", ".join(BY)}, got {by!r}')
     measured = []
     for method in methods:
         row: dict[str, Any] = {'model': arch, 'method': method, 'dtype': 'bf16' if amp else 'fp32'}
-        if formula:
+        if by == 'formula':
             peak, seconds = peak_by_formula(arch, method, size=size, amp=amp), None
         else:
-            peak, seconds = measure(arch, method, size=size, amp=amp)
-        row |= {'peak_mib': round(peak / MIB, 1), 'by': 'formula' if formula else 'measured'}
-        measured.append(row if seconds is None else {**row, 'seconds': round(seconds, 1)})
+            peak, seconds = measure(arch, method, size=size, amp=amp, products=by == 'measured')
+        row |= {'peak_mib': round(peak / MIB, 1), 'by': by}
+        timed = by == 'measured'
+        measured.append({**row, 'seconds': round(seconds or 0.0, 1)} if timed else row)
     return measured
 
 
-def measure(arch: str, method: str, *, size: int, amp: bool) -> tuple[int, float]:
-    """Peak bytes beside the weights, and the seconds of that run."""
+def measure(
+    arch: str, method: str, *, size: int, amp: bool, products: bool = True
+) -> tuple[int, float]:
+    """Peak bytes beside the weights, and the seconds of that run.
+
+    products: whether matrix products and convolutions are computed.
+    """
     device = 'cuda' if torch.cuda.is_available() else 'cpu'
     torch.manual_seed(SEED)
     model: Any = SAMSegmentor(
@@ -87,8 +114,33 @@ def measure(arch: str, method: str, *, size: int, amp: bool) -> tuple[int, float
     model.to(device).train()
     run, held = _run_of(model, method, size=size, device=device, amp=amp)
     start = time.monotonic()
-    peak = peak_bytes(run, device)
+    with nullcontext() if products else WithoutProducts():
+        peak = peak_bytes(run, device)
     return held + peak, time.monotonic() - start
+
+
+class WithoutProducts(TorchDispatchMode):
+    """Gives a pattern in place of matrix products and convolutions, and of their gradients."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func.overloadpacket not in PRODUCTS:
+            return func(*args, **(kwargs or {}))
+        outputs = func(*tree_map(_on_meta, args), **tree_map(_on_meta, kwargs or {}))
+        device = next(arg.device for arg in args if isinstance(arg, Tensor))
+        return tree_map(partial(_pattern, device=device), outputs)
+
+
+def _pattern(output: Any, device: torch.device) -> Any:
+    """Mostly zeros of an output's shape; with zeros alone a selection would score nothing."""
+    if not isinstance(output, Tensor):
+        return output
+    made = torch.zeros_like(output, device=device)
+    made.flatten()[::7] = 0.01
+    return made
+
+
+def _on_meta(value: Any) -> Any:
+    return value.to('meta') if isinstance(value, Tensor) else value
 
 
 def _run_of(
