@@ -41,8 +41,8 @@ SIZE = 256
 TRAIN, HELD_OUT = 0, 1  # the streams of scenes
 FOUR_SCENES = 0.5  # the share of training images that hold four scenes
 MAX_OBJECTS = 4  # asked about in one image
-SETTINGS = ('steps', 'batch_size', 'lr', 'mixed_steps', 'mixed_batch_size', 'mixed_lr')
-SETTINGS += ('seed', 'threads', 'images')
+SETTINGS: tuple[str, ...] = ('steps', 'batch_size', 'lr', 'mixed_steps', 'mixed_batch_size')
+SETTINGS += ('mixed_lr', 'seed', 'threads', 'images')
 Batch = dict[str, list]
 
 
