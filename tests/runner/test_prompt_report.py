@@ -14,6 +14,7 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from mmseg.registry import DATASETS, MODELS
 
+import gps_seg
 from gps_seg.evaluation.prompted import KINDS
 from gps_seg.runner.checkpoints import read_checkpoint
 from gps_seg.runner.prompt_report import (
@@ -75,6 +76,10 @@ def test_a_run_with_mixed_prompts_resumes_exactly_and_reports_every_prompt(
     assert {'automatic/masks', 'automatic/recall'} < metrics.keys()
     # Stock SamPredictor without a prompt and the model itself give the same masks.
     np.testing.assert_allclose(metrics['none/mDice'], metrics['mDice'], atol=0.5)
+    # New images have no objects, and need none.
+    image = tmp_path / 'discs' / 'images' / 'test0.png'
+    mask = gps_seg.load(tmp_path / 'run', device='cpu')(image).mask
+    assert mask.shape == cv2.imread(str(image)).shape[:2]
     stopped = mixed_config(tmp_path, 'stopped')
     stopped.custom_hooks = [dict(type=StopAfter, epoch=2)]
     with pytest.raises(KeyboardInterrupt):
