@@ -3,8 +3,9 @@
 First it learns to segment the main object of a scene, half of the steps without a prompt and half
 with its box. Then it learns to be prompted (`prompt='mixed'`): any object that a box, points or a
 mask ask for, as SAM was trained; some images hold four small scenes, in which only a prompt tells
-the objects apart. About half an hour on two cores. The weights depend on the arguments, `--threads`
-included, and on the versions of torch, NumPy and OpenCV alone.
+the objects apart. About ten minutes on two cores each. The weights depend on the arguments,
+`--threads` included, and on the versions of torch, NumPy and OpenCV alone. The shipped weights are
+those of the first part: `--mixed-steps 0 --threads 1`.
 """
 
 import argparse
