@@ -3,8 +3,9 @@
 First it learns to segment the main object of a scene, half of the steps without a prompt and half
 with its box. Then it learns to be prompted (`prompt='mixed'`): any object that a box, points or a
 mask ask for, as SAM was trained; some images hold four small scenes, in which only a prompt tells
-the objects apart. About half an hour on two cores. The weights depend on the arguments, `--threads`
-included, and on the versions of torch, NumPy and OpenCV alone.
+the objects apart. About ten minutes on two cores each. The weights depend on the arguments,
+`--threads` included, and on the versions of torch, NumPy and OpenCV alone. The shipped weights are
+those of the first part: `--mixed-steps 0 --threads 1`.
 """
 
 import argparse
@@ -41,8 +42,8 @@ SIZE = 256
 TRAIN, HELD_OUT = 0, 1  # the streams of scenes
 FOUR_SCENES = 0.5  # the share of training images that hold four scenes
 MAX_OBJECTS = 4  # asked about in one image
-SETTINGS = ('steps', 'batch_size', 'lr', 'mixed_steps', 'mixed_batch_size', 'mixed_lr')
-SETTINGS += ('seed', 'threads', 'images')
+SETTINGS: tuple[str, ...] = ('steps', 'batch_size', 'lr', 'mixed_steps', 'mixed_batch_size')
+SETTINGS += ('mixed_lr', 'seed', 'threads', 'images')
 Batch = dict[str, list]
 
 

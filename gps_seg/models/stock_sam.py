@@ -37,8 +37,8 @@ def stock_sam(
         parts = build_sam_parts(arch, size)
         if size == native:
             parts['image_encoder'] = _stock_encoder(arch)
-    parts['image_encoder'].img_size = size  # what Sam pads to
-    sam = Sam(**parts, pixel_mean=list(mean), pixel_std=list(std))
+    sam = Sam(**parts, pixel_mean=list(mean), pixel_std=list(std))  # type: ignore[arg-type]
+    sam.image_encoder.img_size = size  # what it pads to
     sam.load_state_dict(dict(state))
     return sam.eval()
 

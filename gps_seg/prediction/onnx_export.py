@@ -126,6 +126,11 @@ def graphs_of(model: Any, height: int, width: int) -> dict[str, Graph]:
     device = next(model.parameters()).device
     images = torch.zeros(2, 3, height, width, device=device)
     if isinstance(model, SAMSegmentor):
+        if (height, width) != (model.image_size, model.image_size):
+            raise ValueError(
+                f'the model pads images of {width} x {height} pixels to a square, which the ONNX '
+                'files do not; check them on square images: --images FOLDER'
+            )
         with torch.no_grad():
             embeddings = Encoder(model)(images)
         return {

@@ -233,7 +233,7 @@ def test_missing_steps_and_wrong_settings_are_named(make_folder: Callable[..., P
         PackObjects().transform({})
     for wrong in (dict(max_objects=0), dict(min_area=0), dict(box_share=2), dict(jitter=0.5)):
         with pytest.raises(ValueError, match=r'at least 1|in \['):
-            ObjectPrompts(**wrong)  # type: ignore[arg-type]
+            ObjectPrompts(**wrong)
     root = make_folder(1)
     read = LoadImage().transform(dict(img_path=str(root / 'images' / 'case0.png')))
     assert 'gt_object_map' not in read

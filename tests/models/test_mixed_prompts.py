@@ -35,7 +35,7 @@ def object_sample(seed: int, counts: int, size: tuple[int, int] = (64, 64)) -> S
         y, x = rng.uniform(0.2, 0.8, 2) * size
         masks[number] = (rows - y) ** 2 + (columns - x) ** 2 < rng.uniform(5, 14) ** 2
         points[number] = int(x), int(y)
-    labels = masks.any(axis=0).astype(np.int64)
+    labels = np.where(masks.any(axis=0), 1, 0)
     labels[:3] = 255
     masks[:, :3] = False
     sample = SegDataSample(metainfo=dict(ori_shape=size, prompt_draw=(seed, 5)))
@@ -269,7 +269,7 @@ def test_losses_and_gradients_are_those_of_a_loop_over_objects(
     assert len(clicks) == 5 * max(rounds - 2, 0)
     names = [name for name, _ in model.mask_decoder.named_parameters()]
     gradients = [
-        torch.autograd.grad(sum(losses[:2]), list(model.mask_decoder.parameters()))
+        torch.autograd.grad(losses[0] + losses[1], list(model.mask_decoder.parameters()))
         for losses in (found, expected)
     ]
     for name, mine, theirs in zip(names, *gradients, strict=True):

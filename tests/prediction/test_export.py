@@ -177,6 +177,12 @@ def test_what_is_no_sam_and_no_encoder_and_decoder_is_not_traced(runs: Runs) -> 
         graphs_of(predictor.model, 64, 64)
 
 
+def test_images_that_the_model_pads_itself_are_refused(runs: Runs) -> None:
+    predictor = gps_seg.load(runs.sam, device='cpu')
+    with pytest.raises(ValueError, match='pads images of 64 x 48 pixels to a square'):
+        graphs_of(predictor.model, 48, 64)
+
+
 def test_a_copied_work_dir_still_loads(runs: Runs, tmp_path: Path) -> None:
     copy = shutil.copytree(runs.sam, tmp_path / 'elsewhere')
     image = runs.images[0]
