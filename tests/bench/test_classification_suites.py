@@ -73,6 +73,17 @@ def test_a_trial_is_scored_on_val_and_a_final_trains_on_both(small: Suite, tmp_p
     write_summary(board)
 
 
+def test_a_further_test_set_may_have_another_metric(small: Suite, tmp_path: Path) -> None:
+    tests = {'again': {'dataset.split': 'val', 'evaluator.prefix': 'named'}}
+    suite = replace(small, data={'flowers': {'tests': tests}}, tune={}).only(methods=['linear'])
+    board = Board(suite, tmp_path / 'out')
+    cell = board.cell(board.suite.columns[0], FINAL, 0)
+    prepare(cell, board)
+    scores = run_cell(board.place(cell))['scores']
+    assert set(scores['test:again']) == {'named/top1', 'named/mean_class_accuracy'}
+    assert 'top1' in scores['test']
+
+
 def test_the_methods_of_the_cpu_suites_have_equal_counts(small: Suite) -> None:
     # By hand for ViT-Tiny: rows of all layers, the width, and heads of queries, keys and values.
     rows = 192 + 12 * (3 * 192 + 192 + 768 + 192)

@@ -106,13 +106,14 @@ def write_result(folder: Path, cell: str, **told: Any) -> None:
 
 
 def test_only_current_finals_of_the_seed_are_drawn(tmp_path: Path) -> None:
-    for cell, told in {
+    cells: dict[str, dict[str, Any]] = {
         'gps': {},
         'trial': {'role': 'trial'},
         'other': {'data': 'e'},
         'seed': {'seed': 1},
         'stale': {},
-    }.items():
+    }
+    for cell, told in cells.items():
         write_result(tmp_path, cell, **told)
     current = ['gps', 'trial', 'other', 'seed', 'unfinished']
     (tmp_path / 'suite.json').write_text(json.dumps({'current': current}))

@@ -132,7 +132,7 @@ def _measured(
 ) -> list[dict[str, Any]]:
     tsne, silhouette = from_sklearn()
     points: dict[str, NDArray[np.float32]] = {}
-    measured = []
+    measured: list[dict[str, Any]] = []
     for name, features in embedded.items():
         units = F.normalize(features).numpy()
         points[name] = tsne(

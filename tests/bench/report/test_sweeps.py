@@ -24,7 +24,8 @@ OVER_METHODS = {
 def drawn(figure: Figure) -> dict[str, list[list[float]]]:
     """The points of each line by its name."""
     handles, names = figure.axes[0].get_legend_handles_labels()
-    lines = [handle.lines[0] for handle in handles]
+    bars: list[Any] = list(handles)
+    lines = [bar.lines[0] for bar in bars]
     return {
         name: np.array(line.get_data()).T.tolist() for name, line in zip(names, lines, strict=True)
     }
