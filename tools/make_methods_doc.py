@@ -1,6 +1,6 @@
 """Write docs/methods.md: a card for each method, from its docstring and what was counted of it.
 
-    python tools/make_methods_doc.py
+    python -m tools.make_methods_doc
 
 The costs come from docs/method_costs.json (tools/benchmarks/method_costs.py), what goes with what
 from gps_seg/methods/support.py, which the contract tests hold. A test compares the page with this.
@@ -9,13 +9,10 @@ from gps_seg/methods/support.py, which the contract tests hold. A test compares 
 import inspect
 import json
 import re
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
 from typing import Any
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from gps_seg.files import write_content
 from gps_seg.methods import METHODS, support
@@ -46,7 +43,7 @@ SPELLED = {
 MERGES = ('lora', 'ssf', 'spt_lora', 'peft')
 ADDS = ('lora', 'adapter', 'ssf', 'vpt_shallow', 'vpt_deep', 'spt_lora', 'spt_adapter')
 ADDS = (*ADDS, 'sam_adapter', 'peft')
-INTRO = """<!-- Written by tools/make_methods_doc.py from the docstrings; edit those. -->
+INTRO = """<!-- Written by `python -m tools.make_methods_doc` from the docstrings; edit those. -->
 
 # The methods
 
