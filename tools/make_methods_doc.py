@@ -40,7 +40,9 @@ SPELLED = {
     'vpt_deep': 'VPTDeep',
     'vpt_shallow': 'VPTShallow',
 }
-MERGES = ('lora', 'ssf', 'spt_lora', 'peft')
+MERGES = ('lora', 'ssf', 'spt_lora')
+# Settings of a shared class that its presets fix.
+FIXED = ('deep', 'structure')
 ADDS = ('lora', 'adapter', 'ssf', 'vpt_shallow', 'vpt_deep', 'spt_lora', 'spt_adapter')
 ADDS = (*ADDS, 'sam_adapter', 'peft')
 INTRO = """<!-- Written by `python -m tools.make_methods_doc` from the docstrings; edit those. -->
@@ -136,7 +138,10 @@ def card(name: str, method: Callable[..., Any], rows: Mapping[str, Any]) -> str:
     base = _described_by(method)
     if base is not None:
         more_prose, more = parsed(base)
-        lines += [more_prose, *_settings({k: v for k, v in more.items() if k not in settings})]
+        lines += [
+            more_prose,
+            *_settings({k: v for k, v in more.items() if k not in settings and k not in FIXED}),
+        ]
     lines.append(_in_use(name))
     refused = [support.MODELS[f] for m, f in support.REFUSED if m == name]
     lines.append(f'\nRefused by: {", ".join(refused)}.' if refused else '')
@@ -202,6 +207,8 @@ def _described_by(method: Any) -> Any:
 def _in_use(name: str) -> str:
     if name not in ADDS:
         return 'At inference: the stock model, at no further cost.'
+    if name == 'peft':
+        return 'At inference: merged by `merge()` where PEFT can, else computed beside the weights.'
     if name in MERGES:
         return 'At inference: merged into the weights (`merge()`), at no further cost.'
     return 'At inference: its modules are computed beside the stock ones; it cannot be merged.'
