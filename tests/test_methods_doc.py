@@ -8,7 +8,7 @@ from tools.make_methods_doc import PAGE, page
 
 
 def test_the_committed_page_is_what_the_tool_writes() -> None:
-    assert PAGE.read_text(encoding='utf-8') == page(), 'run python tools/make_methods_doc.py'
+    assert PAGE.read_text(encoding='utf-8') == page(), 'run python -m tools.make_methods_doc'
 
 
 def test_every_method_has_a_card_with_its_paper_or_reason_and_every_setting_it_takes() -> None:

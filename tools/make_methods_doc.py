@@ -1,6 +1,6 @@
 """Write docs/methods.md: a card for each method, from its docstring and what was counted of it.
 
-    python tools/make_methods_doc.py
+    python -m tools.make_methods_doc
 
 The costs come from docs/method_costs.json (tools/benchmarks/method_costs.py), what goes with what
 from gps_seg/methods/support.py, which the contract tests hold. A test compares the page with this.
@@ -9,13 +9,10 @@ from gps_seg/methods/support.py, which the contract tests hold. A test compares 
 import inspect
 import json
 import re
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
 from typing import Any
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from gps_seg.files import write_content
 from gps_seg.methods import METHODS, support
@@ -43,10 +40,12 @@ SPELLED = {
     'vpt_deep': 'VPTDeep',
     'vpt_shallow': 'VPTShallow',
 }
-MERGES = ('lora', 'ssf', 'spt_lora', 'peft')
+MERGES = ('lora', 'ssf', 'spt_lora')
+# Settings of a shared class that its presets fix.
+FIXED = ('deep', 'structure')
 ADDS = ('lora', 'adapter', 'ssf', 'vpt_shallow', 'vpt_deep', 'spt_lora', 'spt_adapter')
 ADDS = (*ADDS, 'sam_adapter', 'peft')
-INTRO = """<!-- Written by tools/make_methods_doc.py from the docstrings; edit those. -->
+INTRO = """<!-- Written by `python -m tools.make_methods_doc` from the docstrings; edit those. -->
 
 # The methods
 
@@ -139,7 +138,10 @@ def card(name: str, method: Callable[..., Any], rows: Mapping[str, Any]) -> str:
     base = _described_by(method)
     if base is not None:
         more_prose, more = parsed(base)
-        lines += [more_prose, *_settings({k: v for k, v in more.items() if k not in settings})]
+        lines += [
+            more_prose,
+            *_settings({k: v for k, v in more.items() if k not in settings and k not in FIXED}),
+        ]
     lines.append(_in_use(name))
     refused = [support.MODELS[f] for m, f in support.REFUSED if m == name]
     lines.append(f'\nRefused by: {", ".join(refused)}.' if refused else '')
@@ -205,6 +207,8 @@ def _described_by(method: Any) -> Any:
 def _in_use(name: str) -> str:
     if name not in ADDS:
         return 'At inference: the stock model, at no further cost.'
+    if name == 'peft':
+        return 'At inference: merged by `merge()` where PEFT can, else computed beside the weights.'
     if name in MERGES:
         return 'At inference: merged into the weights (`merge()`), at no further cost.'
     return 'At inference: its modules are computed beside the stock ones; it cannot be merged.'
