@@ -66,6 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Score and print."""
     parser = argparse.ArgumentParser(description='Score the answers of demo SAMs to prompts.')
     parser.add_argument('files', nargs='+', type=Path, help='whole SAMs of the demo architecture')
+    parser.add_argument('--scenes', nargs='+', choices=list(SCENES), default=list(SCENES))
     parser.add_argument('--images', type=int, default=60, help='of each kind of scene')
     parser.add_argument('--automatic', type=int, default=10, help='of them for automatic masks')
     parser.add_argument('--threads', type=int, default=2)
@@ -73,7 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     torch.set_num_threads(options.threads)
     rows = [
         row(file, scenes, options.images, options.automatic)
-        for scenes in SCENES
+        for scenes in options.scenes
         for file in options.files
     ]
     header = ('weights', 'scenes', *KINDS, 'IoU error', 'found', 'masks')
