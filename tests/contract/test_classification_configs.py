@@ -132,8 +132,9 @@ def small_config(name: str, root: Path) -> Config:
     # Half of the images: FGVC and VTAB have val beside train.
     both = config.train_dataloader.dataset.split == 'trainval' and '/' in spec
     batch_size = 12 if both else 6
+    classes = min(3, IMAGE_CLASSES[spec].num_classes or 3)
     if not (root / IMAGE_CLASSES[spec].root).is_dir():
-        make_layout(root, spec, classes=3, per_class=4, size=40)
+        make_layout(root, spec, classes=classes, per_class=12 // classes, size=40)
     # Three, but for data sets whose names of classes are known.
     num_classes = len(DATASETS.build(config.test_dataloader.dataset).metainfo['classes'])
     config.model.update(
