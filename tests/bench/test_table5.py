@@ -1,7 +1,7 @@
 """Table 5 as it was run: a training for each row, and the suite that runs them all."""
 
-import csv
-from pathlib import Path
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -14,7 +14,6 @@ from gps_seg.shipped import shipped_folder
 
 TABLE5 = shipped_folder('configs') / 'table5'
 ROWS = ('full', 'linear', 'bias', 'adapter', 'ssf', 'gps', 'gps_task')
-HYPERPARAMETERS = Path(__file__).parents[2] / 'gps_seg/bench/published/hyperparameters.csv'
 
 
 def final(suite: Suite, method: str) -> Cell:
@@ -40,7 +39,7 @@ def test_every_config_of_the_table_is_a_row_and_one_takes_all_images() -> None:
 
 
 def test_what_is_known_of_the_settings_is_taken() -> None:
-    rows = list(csv.DictReader(HYPERPARAMETERS.open(newline='', encoding='utf-8')))
+    rows = load_published('hyperparameters')
     (known,) = (row for row in rows if row['dataset'] == 'Kvasir-SEG')
     config = load_config(TABLE5 / 'gps_sam_kvasir.py')
     assert config.optim_wrapper.optimizer.lr == float(known['lr (script)'])
@@ -73,15 +72,13 @@ def test_every_row_stands_beside_the_published_one(name: str) -> None:
         load_config(TABLE5 / 'gps_sam_kvasir_880.py'),
     ],
 )
-def test_all_880_images_train_and_none_is_held_out(config: object) -> None:
-    assert config.train_dataloader.dataset.split == 'published_train'  # type: ignore[attr-defined]
-    assert config.val_dataloader is None  # type: ignore[attr-defined]
-    assert config.test_dataloader.dataset.split == 'test'  # type: ignore[attr-defined]
+def test_all_880_images_train_and_none_is_held_out(config: Any) -> None:
+    assert config.train_dataloader.dataset.split == 'published_train'
+    assert config.val_dataloader is None
+    assert config.test_dataloader.dataset.split == 'test'
 
 
 def test_a_limit_takes_the_first_images_of_every_split_there_is() -> None:
-    from dataclasses import replace
-
     config = final(replace(load_suite('table5-tiny'), limit=8), 'gps').config
     for split in ('train', 'val', 'test'):
         assert config[f'{split}_dataloader'].dataset.indices == 8
