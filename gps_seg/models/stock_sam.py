@@ -37,7 +37,7 @@ def stock_sam(
         parts = build_sam_parts(arch, size)
         if size == native:
             parts['image_encoder'] = _stock_encoder(arch)
-    sam = Sam(**parts, pixel_mean=list(mean), pixel_std=list(std))  # type: ignore[arg-type]
+    sam = Sam(**parts, pixel_mean=list(mean), pixel_std=list(std))
     sam.image_encoder.img_size = size  # what it pads to
     sam.load_state_dict(dict(state))
     return sam.eval()
