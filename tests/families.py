@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
-import gps_seg.models  # noqa: F401  registers SAMSegmentor
 from gps_seg.methods import ModelParts, TrainingData, describe
+from gps_seg.models import ImageClassifier
 from tests.toy_runs import toy_model
 from tests.toy_segformer import segformer
 from tests.toys import ToyNet, toy_batch
@@ -42,6 +42,13 @@ def sam(num_classes: int = 2) -> nn.Module:
     # As if a stock file had filled all but the neck.
     fresh = ('.neck.', '.class_masks.')
     model.fresh_names = frozenset(n for n in model.fresh_names if any(part in n for part in fresh))
+    return model
+
+
+def image_classifier() -> nn.Module:
+    model = ImageClassifier(backbone='test_vit.r160_in1k', img_size=32, num_classes=4)
+    # As if a file had filled the backbone.
+    model.fresh_names = frozenset(n for n in model.fresh_names if n.startswith('head.'))
     return model
 
 
@@ -94,6 +101,14 @@ FAMILIES = {
     ),
     'convnext': timm_family(
         classifier('convnext_atto', depths=(1, 1, 1, 1), dims=(8, 16, 16, 24)), 64
+    ),
+    'a vit in the runner': Family(
+        image_classifier,
+        torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(0)),
+        lambda model, images: F.cross_entropy(model(images), torch.arange(4)),
+        lambda model, images: model.body.forward_head(
+            model.body.forward_features(images), pre_logits=True
+        ),
     ),
     'segformer': Family(
         tunable_segformer,

@@ -43,8 +43,8 @@ def train(config: Config) -> Path:
 def prepare_config(arguments: argparse.Namespace) -> Config:
     """The config that the command line describes. Raises what `check_work_dir` does."""
     if arguments.config is None:
-        own = own_config if arguments.masks is not None else own_classes_config
-        config = own(arguments)
+        of_masks = arguments.masks is not None
+        config = own_config(arguments) if of_masks else own_classes_config(arguments)
     else:
         config = load_config(arguments.config, arguments.cfg_options)
         check_config_keys(config)

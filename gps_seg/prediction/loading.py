@@ -24,8 +24,10 @@ from gps_seg.prediction.windows import Window
 from gps_seg.selection import random_state, set_random_state
 
 # Of a model's config: what the training needs, or where the base lies on one machine.
-NOT_USED = ('loss', 'checkpoint', 'encoder_weights', 'weights', 'fresh', 'smoothing', 'mixup')
-NOT_USED += ('drop_path', 'drop_rate', 'keep_head', 'train_cfg', 'pretrained', 'init_cfg')
+NOT_USED = (
+    *('checkpoint', 'encoder_weights', 'weights', 'pretrained', 'init_cfg', 'keep_head', 'fresh'),
+    *('loss', 'smoothing', 'mixup', 'drop_path', 'drop_rate', 'train_cfg'),
+)
 
 
 def load(

@@ -64,8 +64,8 @@ class SelectionPass:
 
     def recorded(self) -> dict[str, Any]:
         """The settings that the selection depends on."""
-        unused = ('check_every',) if self.stop_agreement is None else ()
-        unused += () if self.drop_last else ('drop_last',)
+        unused = [] if self.drop_last else ['drop_last']
+        unused += ['check_every'] if self.stop_agreement is None else []
         return {
             name: value
             for name, value in asdict(self).items()

@@ -47,7 +47,7 @@ SWIN_V2 = 'swin v2, which reads its qkv weight itself'
 # shallow ones blocks that run as a whole.
 SAMS = ('sam', 'sam of four classes')
 NO_PROMPTS = ('toy', SWIN_V2, 'convnext', 'segformer')
-NOT_SAM = ('toy', 'vit', 'swin', SWIN_V2, 'convnext', 'segformer')
+NOT_SAM = ('toy', 'vit', 'swin', SWIN_V2, 'convnext', 'segformer', 'a vit in the runner')
 REFUSED = {
     ('adapter', 'segformer'),
     ('last_k_blocks', 'toy'),

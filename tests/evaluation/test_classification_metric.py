@@ -100,7 +100,10 @@ def corrupted(corruptions: list[str]) -> tuple[list[dict[str, Any]], dict[str, f
                 wrong.append(rng.random() < severity / 7)
     scores = np.array([[0.1, 0.9] if w else [0.9, 0.1] for w in wrong], np.float32)
     made = samples(scores, np.zeros(len(wrong), int), corruption=names, severity=severities)
-    of = {n: 100 * np.mean([w for w, m in zip(wrong, names, strict=True) if m == n]) for n in names}
+    of = {
+        n: 100 * float(np.mean([w for w, m in zip(wrong, names, strict=True) if m == n]))
+        for n in names
+    }
     return made, of
 
 

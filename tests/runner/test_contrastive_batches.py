@@ -115,7 +115,11 @@ def test_views_can_have_a_pipeline_of_their_own(tmp_path: Path) -> None:
     root = str(tmp_path / 'fgvc/OxfordFlower')
     steps: list[dict[str, Any]] = [dict(type='LoadImage'), dict(type='PackImage')]
     plain = ImageClassDataset(spec='fgvc/flowers', root=root, pipeline=steps)
-    views = [dict(type='LoadImage'), dict(type='RandomResizedCrop', size=16), steps[-1]]
+    views: list[dict[str, Any]] = [
+        dict(type='LoadImage'),
+        dict(type='RandomResizedCrop', size=16),
+        steps[-1],
+    ]
     settings = SelectionPass(batch_size=2, pipeline=views)
     for dataset in (plain, ConcatDataset([plain])):
         batches = list(ContrastiveBatches(dataset, settings, seed=0))

@@ -54,7 +54,7 @@ class ImageClassPreprocessor(ImgDataPreprocessor):
                 'none; use ImageClassDataset with PackImage, or leave mixup out'
             )
         labels = labels_of(samples).to(images.device)
-        images, targets = mix(images, labels, draws)  # type: ignore[arg-type]
+        images, targets = mix(images, labels, draws)
         for sample, target in zip(samples, targets, strict=True):
             sample.gt_score = target
         return images
