@@ -172,6 +172,11 @@ class Board:
     def _validation(self, column: Column) -> float | None:
         """The mean score of the first final runs; None where all failed."""
         results = [result for cell in self._first_finals(column) if (result := self.result(cell))]
+        if any('validation' not in result['scores'] for result in results):
+            raise ValueError(
+                f'the suite {self.suite.name} has more_seeds for the best by validation, but '
+                f'{column} has no validation split; leave more_seeds out'
+            )
         scores = [result['scores']['validation'][self.suite.validation] for result in results]
         return sum(scores) / len(scores) if scores else None
 

@@ -38,7 +38,11 @@ def move_over(source: Path, target: Path) -> None:
 
 def copy_over(source: Path, target: Path) -> None:
     """Copy a folder onto another one, which goes."""
-    write_folder(target, lambda new: shutil.copytree(source, new, dirs_exist_ok=True) and None)
+
+    def write(new: Path) -> None:
+        shutil.copytree(source, new, dirs_exist_ok=True)
+
+    write_folder(target, write)
 
 
 def remove(path: Path) -> None:

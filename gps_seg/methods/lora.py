@@ -147,6 +147,10 @@ def _changed_class(base: Any) -> Any:
 class LoRA:
     """Low-rank adaptation (Hu et al., arXiv:2106.09685) of layers of the backbone.
 
+    y = (W + alpha / rank * up down) x, of which up and down are trained; the published setting is
+    rank 16 on queries and values (arXiv:2312.10136, derived from its counts). `merge()` writes the
+    change into W, so that it costs nothing at inference.
+
     rank: inner size of each change.
     alpha: the change is scaled by alpha / rank. Default: rank, a scale of 1.
     targets: patterns of the paths of the layers. Default: the fused query-key-value projections;

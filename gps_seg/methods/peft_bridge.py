@@ -26,6 +26,15 @@ class PEFT:
     There is no delta, and a selection has nothing to do; what does not take part stays as it is,
     bit for bit, as with every method.
 
+        tuning = gps_seg.tune(model, method='peft', config=peft.LoraConfig(target_modules=['qkv']))
+        tuning.save('adapter')  # a work dir of gps-seg train holds such a folder, too
+
+    `gps_seg.load` reads a work dir. Plain PEFT reads the folder: load `whole.safetensors` into the
+    stock model (`load_state_dict(..., strict=False)`), then `peft.PeftModel.from_pretrained(model,
+    'adapter')`. Refused are tuners of prompts and tokens, which need a language model, and those
+    that need a call in every step (AdaLoRA), with their reason; so are initialisations that rewrite
+    the base (PiSSA) and torch's own attention, whose projection nobody calls.
+
     config: `dict(peft_type='LORA', r=8, target_modules=['qkv'])`, or a config object of PEFT. Where
         its targets also fit layers of the head, or of what starts fresh, they are narrowed to the
         rest of the backbone.

@@ -13,6 +13,9 @@ LINES = ('rows', 'columns', 'auto')
 def gps(k: int = 1, *, temperature: float = 0.07, **rest: Any) -> Select:
     """Gradient-based Parameter Selection (Zhang et al., CVPR 2024, arXiv:2312.10136).
 
+    Of every neuron the k incoming weights with the largest |sum over batches of dL/dw| are trained,
+    L the supervised contrastive loss (eq. 2); and every bias but those of norms, and the head.
+
     k: selected weights per output neuron.
     temperature: of the supervised contrastive loss (eq. 2).
     rest: `where`, `whole`, `train_from` and `budget`, as in `Select`.
@@ -22,6 +25,9 @@ def gps(k: int = 1, *, temperature: float = 0.07, **rest: Any) -> Select:
 
 def fps(k: int = 1, **rest: Any) -> Select:
     """Feedforward-based Parameter Selection (arXiv:2510.27359): GPS without its gradient pass.
+
+    Of every neuron the k incoming weights with the largest mean of |w| |a| are trained, a the input
+    activation of that weight; all else as in GPS.
 
     k: selected weights per output neuron, those with the largest |w| * mean |a|. The forward pass
         is that of the embedding: the backbone, without the head.
@@ -39,6 +45,9 @@ def grft(
     **rest: Any,
 ) -> Select:
     """Whole rows or columns with the largest squared gradients (GRFT, arXiv:2507.00016).
+
+    Lines are ranked by the sum of (dL/dw)^2 over their weights, L the training loss, to which
+    pull * |w - w_base|^2 is added in training; all else as in GPS.
 
     lines: 'rows', 'columns', or 'auto' for whichever captures more of each weight.
     squares: 'of_batches' sums the squared gradients of the batches, 'of_sum' squares their sum.
@@ -60,22 +69,39 @@ def grft(
 
 
 def magnitude(k: int = 1, **rest: Any) -> Select:
-    """The k largest weights of every neuron, a control without images; all else as in GPS."""
+    """The k largest weights of every neuron, a control without images; all else as in GPS.
+
+    k: selected weights per output neuron, those with the largest |w|.
+    rest: `where`, `whole`, `train_from` and `budget`, as in `Select`.
+    """
     return Select(criterion='magnitude', k=k, **rest)
 
 
 def random(k: int = 1, *, seed: int = 0, **rest: Any) -> Select:
-    """As many entries per neuron as GPS, drawn at random: the control that GPS must beat."""
+    """As many entries per neuron as GPS, drawn at random: the control that GPS must beat.
+
+    k: selected weights per output neuron.
+    seed: of the drawing.
+    rest: `where`, `whole`, `train_from` and `budget`, as in `Select`.
+    """
     return Select(criterion='random', k=k, options={'seed': seed}, **rest)
 
 
 def linear(*, train_from: Start = 0, budget: Budget | None = None) -> WholeTensors:
-    """The head alone (for SAM: the mask decoder), and what starts fresh."""
+    """The head alone (for SAM: the mask decoder), and what starts fresh.
+
+    train_from, budget: as in `WholeTensors`.
+    """
     return WholeTensors(whole=('heads',), train_from=train_from, budget=budget)
 
 
 def bias(*, train_from: Start = 0, budget: Budget | None = None) -> WholeTensors:
-    """Every bias, those of norms too, and the head (BitFit, Ben Zaken et al., arXiv:2106.10199)."""
+    """Every bias, those of norms too, and the head (BitFit, Ben Zaken et al., arXiv:2106.10199).
+
+    y = W x + b, of which b is trained.
+
+    train_from, budget: as in `WholeTensors`.
+    """
     return WholeTensors(whole=('all_biases', 'heads'), train_from=train_from, budget=budget)
 
 
@@ -88,6 +114,7 @@ def norm(
 
     statistics: whether the batch norms of the backbone gather the mean and deviation of the new
         images, too; without, they normalise by those of the base, in training as well.
+    train_from, budget: as in `WholeTensors`.
     """
     return WholeTensors(
         whole=('norms', 'heads'), statistics=statistics, train_from=train_from, budget=budget
@@ -105,5 +132,8 @@ def last_k_blocks(k: int = 1) -> WholeTensors:
 
 
 def full(*, train_from: Start = 0, budget: Budget | None = None) -> WholeTensors:
-    """Every parameter that the model does not freeze by itself."""
+    """Every parameter that the model does not freeze by itself.
+
+    train_from, budget: as in `WholeTensors`.
+    """
     return WholeTensors(whole=('all',), train_from=train_from, budget=budget)

@@ -114,6 +114,18 @@ def test_the_best_methods_by_validation_get_more_seeds_when_all_others_are_done(
     assert [column['seeds'] for column in columns] == [[0], [0, 1, 2], [0, 1, 2]]
 
 
+def test_more_seeds_without_a_validation_split_are_refused(suite: Suite, tmp_path: Path) -> None:
+    changed = replace(suite.only(methods=['linear']), tune={}, seeds=(0,), more_seeds=(1,))
+    board = Board(changed, tmp_path)
+    (cell,) = todo(board)
+    folder = board.place(cell)
+    folder.mkdir(parents=True)
+    (folder / RESULT).write_text('{"scores": {"test": {"mDice": 1.0}}}')
+    board.refresh()
+    with pytest.raises(ValueError, match='has no validation split; leave more_seeds out'):
+        board.needed()
+
+
 def test_a_method_without_a_result_does_not_hold_back_more_seeds(
     suite: Suite, tmp_path: Path
 ) -> None:

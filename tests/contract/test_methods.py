@@ -1,6 +1,7 @@
 """What every method promises, on every family of models."""
 
 import copy
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 
 from gps_seg.delta import Delta
 from gps_seg.delta.added import build_added
-from gps_seg.methods import METHODS, Method, Plan, build_method
+from gps_seg.methods import METHODS, Method, Plan, build_method, support
 from gps_seg.selection import neuron_matrix
 from gps_seg.tuning import Tuning
 from gps_seg.tuning.probe import probe_gradients
@@ -43,17 +44,15 @@ CONTRACTED = tuple(method for method in METHODS if method not in EXEMPT)
 # What a family needs to be told.
 SPECIAL = {('adapter', 'toy'): {'targets': ['linear']}}
 SWIN_V2 = 'swin v2, which reads its qkv weight itself'
-# SegFormer's feed-forward network ends in a convolution; prompts need a ViT, a Swin or a SAM, and
-# shallow ones blocks that run as a whole.
+# What only the tests have: odd models, and a SAM of more classes.
 SAMS = ('sam', 'sam of four classes')
-NO_PROMPTS = ('toy', SWIN_V2, 'convnext', 'segformer')
-NOT_SAM = ('toy', 'vit', 'swin', SWIN_V2, 'convnext', 'segformer', 'a vit in the runner')
+ODD = ('toy', SWIN_V2)
 REFUSED = {
-    ('adapter', 'segformer'),
+    *support.REFUSED,
     ('last_k_blocks', 'toy'),
-    *(('vpt_deep', family) for family in NO_PROMPTS),
-    *(('vpt_shallow', family) for family in (*NO_PROMPTS, *SAMS)),
-    *(('sam_adapter', family) for family in NOT_SAM),
+    *(('vpt_deep', family) for family in ODD),
+    *(('vpt_shallow', family) for family in (*ODD, *SAMS)),
+    *(('sam_adapter', family) for family in (*ODD, 'a vit in the runner')),
 }
 ADDING = (
     'adapter',
@@ -119,6 +118,24 @@ def trained(name: str, family: str, num: int = 2) -> Tuning:
 
 def test_every_method_has_settings_here() -> None:
     assert SETTINGS.keys() == set(CONTRACTED)
+
+
+@pytest.mark.parametrize('method, family', sorted(support.REFUSED))
+def test_every_refused_pair_says_why_and_leaves_the_model(method: str, family: str) -> None:
+    assert method in CONTRACTED
+    runner, model = built(method, family)
+    parts = model_parts(FAMILIES[family], model)
+    before = [type(module) for module in model.modules()]
+    reason = re.escape(support.REFUSED[method, family])
+    with pytest.raises(ValueError, match=reason):
+        Tuning(model, runner, parts, runner.plan(model, parts, training_data(FAMILIES[family])))
+    assert [type(module) for module in model.modules()] == before
+
+
+def test_the_list_of_what_goes_with_what_speaks_of_families_and_methods_that_there_are() -> None:
+    assert support.MODELS.keys() <= FAMILIES.keys()
+    assert {method for method, _ in support.REFUSED} <= METHODS.keys()
+    assert {family for _, family in support.REFUSED} <= support.MODELS.keys()
 
 
 def test_of_the_methods_that_add_modules_some_merge() -> None:

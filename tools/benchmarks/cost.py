@@ -17,12 +17,12 @@ ViT-Tiny's selection is real where GPS_SEG_DATA has its weights and images; ever
 a selection that touches as many of its input columns, layer by layer, as ViT-Tiny's real one.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from gps_seg.methods import describe
 from gps_seg.selection import Budget, Selection, neuron
@@ -34,14 +34,20 @@ from tools.benchmarks.subjects import SEED, Subject, subject_of
 from tools.benchmarks.watch import watch_seconds
 from tools.benchmarks.ways import CACHED, Way, way
 
+Loss = Callable[[nn.Module], Tensor]
+
 
 class Selections:
-    """The selection of each K for one model."""
+    """The selection of each K for one model.
 
-    def __init__(self, name: str) -> None:
+    shares: take entries with the measured column shares even where real scores could be computed.
+    """
+
+    def __init__(self, name: str, *, shares: bool = False) -> None:
         self.real = has_real_data(name)
-        self.source = 'real gradients' if self.real else 'column shares of ViT-Tiny'
-        self._scores = vit_tiny_scores() if self.real else None
+        scored = self.real and not shares
+        self.source = 'real gradients' if scored else 'column shares of ViT-Tiny'
+        self._scores = vit_tiny_scores() if scored else None
 
     def __call__(self, model: nn.Module, k: int) -> Selection:
         if self._scores is not None:
@@ -57,13 +63,14 @@ def rows(
     size: int | None = None,
     rounds: int = 7,
     amp: str | None = None,
+    shares: bool = False,
 ) -> list[dict[str, Any]]:
     """One row per method, the counted figures first.
 
     model: one of SUBJECTS, or any of timm. batch: images. size: their side in pixels; by default
     the model's own. rounds: timed steps of each method; 0 to count alone. amp: 'bfloat16' or
-    'float16' for mixed precision, without cached prefixes. Raises ValueError for an unknown model
-    or method.
+    'float16' for mixed precision, without cached prefixes. shares: see `Selections`. Raises
+    ValueError for an unknown model or method.
     """
     if amp and any(method.endswith(CACHED) for method in methods):
         raise ValueError(
@@ -73,7 +80,7 @@ def rows(
     size = size or subject.size
     images = subject.images(batch, size, device)
     loss = subject.loss(batch, size, device)
-    selections = Selections(model)
+    selections = Selections(model, shares=shares)
     made = {method: way(method) for method in methods}
     ways: dict[str, Way] = {}
     steps: dict[str, TrainingStep] = {}
@@ -84,7 +91,8 @@ def rows(
             ways[method] = make(built, selections)
             if method.endswith(CACHED):
                 caches.enter_context(prefix_cached(ways[method], images))
-            steps[method] = TrainingStep(ways[method].model, ways[method].optimizer, loss)
+            whole_loss = _with_penalty(loss, ways[method])
+            steps[method] = TrainingStep(ways[method].model, ways[method].optimizer, whole_loss)
             source = selections.source if method.startswith('gps') else ''
             with torch.autocast(device, getattr(torch, amp or 'float32'), bool(amp)):
                 counted = _counted(steps[method], ways[method])
@@ -111,6 +119,14 @@ def _time(
         tuned = ways[row['method']].model
         watch = watch_seconds(tuned, rounds=max(rounds, 5), device=device)
         row['watch_percent'] = round(100 * watch / seconds['step_s'], 3)
+
+
+def _with_penalty(loss: Loss, made: Way) -> Loss:
+    """The loss with what the method adds to it."""
+    tuning = made.tuning
+    if tuning is None or not tuning.has_penalty:
+        return loss
+    return lambda model: loss(model) + tuning.penalty()
 
 
 def _counted(step: TrainingStep, made: Way) -> dict[str, Any]:

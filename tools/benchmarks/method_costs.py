@@ -3,8 +3,9 @@
     python tools/benchmarks/method_costs.py
 
 Counts the step of a ViT-Tiny/16 on 4 images of 224 pixels, with its ImageNet weights and choices by
-real images (GPS_SEG_DATA), and writes docs/method_costs.json. Nothing is timed, so that any machine
-gives the same numbers.
+real images (GPS_SEG_DATA), and writes docs/method_costs.json. GPS's own entries are drawn with the
+column shares that were measured (column_shares.json). Nothing is timed, so that any machine gives
+the same numbers.
 """
 
 import json
@@ -14,14 +15,14 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import torch
 
 from gps_seg.files import write_content
 from tools.benchmarks.cost import rows
 
+ROOT = Path(__file__).resolve().parents[2]
 COSTS = ROOT / 'docs' / 'method_costs.json'
 MODEL, BATCH = 'vit_tiny', 4
 # By the method of the catalogue, the rows that show it.
@@ -59,7 +60,7 @@ KEPT = (
 def counted() -> dict[str, Any]:
     """All rows, by their name, with what they depend on."""
     names = [name for group in MEASURED.values() for name in group]
-    measured = rows(MODEL, names, batch=BATCH, rounds=0)
+    measured = rows(MODEL, names, batch=BATCH, rounds=0, shares=True)
     return {
         'command': 'python tools/benchmarks/method_costs.py',
         'model': f'{MODEL}, 1,000 classes, {BATCH} images of 224 pixels, fp32, Adam',

@@ -21,7 +21,7 @@ from tools.benchmarks.subjects import block_linears
 
 LORA_RANK = 8
 # That a choice looks at, where it looks at any.
-NUM_IMAGES = 64
+NUM_IMAGES = 16
 # The ending of a way that trains on the stored outputs of its frozen prefix.
 CACHED = '_cached'
 LEARNING_RATE = 1e-3
@@ -134,7 +134,7 @@ def chosen(model: nn.Module, method: str, **settings: Any) -> Way:
             f'{method} chooses by real images and weights, which are there for vit_tiny alone, '
             'below GPS_SEG_DATA; leave it out'
         )
-    loader = [pair for batch in contrastive_batches(NUM_IMAGES, size=32) for pair in batch]
+    loader = [pair for batch in contrastive_batches(NUM_IMAGES, size=NUM_IMAGES) for pair in batch]
     plan = select_plan(model, loader, method=method, **settings)
     return _ours(model, plan, method, **settings)
 
