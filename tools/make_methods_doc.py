@@ -43,8 +43,10 @@ SPELLED = {
 MERGES = ('lora', 'ssf', 'spt_lora')
 # Settings of a shared class that its presets fix.
 FIXED = ('deep', 'structure')
-ADDS = ('lora', 'adapter', 'ssf', 'vpt_shallow', 'vpt_deep', 'spt_lora', 'spt_adapter')
-ADDS = (*ADDS, 'sam_adapter', 'peft')
+ADDS = (
+    *('lora', 'adapter', 'ssf', 'vpt_shallow', 'vpt_deep', 'spt_lora', 'spt_adapter'),
+    *('sam_adapter', 'peft'),
+)
 INTRO = """<!-- Written by `python -m tools.make_methods_doc` from the docstrings; edit those. -->
 
 # The methods

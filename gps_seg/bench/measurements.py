@@ -51,8 +51,11 @@ class Measurement:
         return {
             'id': self.id,
             'suite': self.suite.name,
+            'data': '',
             'model': self.case,
+            'method': '',
             'role': self.role,
+            'seed': self.seed,
             'function': self.suite.measure['function'],
             'settings': self.settings,
             'hashes': self.hashes,

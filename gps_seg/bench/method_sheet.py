@@ -57,7 +57,7 @@ def draw_method_sheet(
         chosen = [(kind, s.name) for kind, s in worst_median_best(mean_scores(cells), num)]
         chosen = [(kind, _named(name, pairs)) for kind, name in chosen]
     masks: list[list[Any]] = [[] for _ in chosen]
-    truths: list[list[Any]] = []
+    truths: list[tuple[Any, Any]] = []
     classes: Any = None
     for cell in cells:
         predictor = load(cell.folder / RUN, device=device)

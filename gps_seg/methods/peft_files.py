@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -85,8 +85,8 @@ class PEFTFiles:
     added: tuple[str, ...]
     _stock: StockModel = field(repr=False)
 
-    library = 'PEFT'
-    folder = 'adapter'
+    library: ClassVar[str] = 'PEFT'
+    folder: ClassVar[str] = 'adapter'
 
     @classmethod
     def inject(cls, model: nn.Module, config: Any, *, seed: int = 0) -> 'PEFTFiles':

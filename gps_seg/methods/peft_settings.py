@@ -89,7 +89,7 @@ def plain_settings(config: Any) -> dict[str, Any]:
     name = kind.upper() if isinstance(kind, str) else kind
     settings |= ALIASES.get(name, {'peft_type': name}) if isinstance(name, str) else {}
     name = settings.get('peft_type')
-    if name in REFUSED:
+    if isinstance(name, str) and name in REFUSED:
         raise ValueError(f'PEFT {name} cannot be used here: {REFUSED[name]}')
     if name not in known:
         raise ValueError(
