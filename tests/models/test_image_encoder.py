@@ -70,7 +70,7 @@ def test_attention_has_the_output_and_gradients_of_the_stock_one(
         results: list[list[Tensor]] = []
         for kind in (Attention, EncoderAttention):
             attention.__class__ = kind
-            attention.way = way  # type: ignore[assignment]
+            attention.way = way
             tokens = inputs.clone().requires_grad_()
             out = attention(tokens)
             gradients = torch.autograd.grad(out.sin().sum(), [tokens, *attention.parameters()])
@@ -106,7 +106,7 @@ def test_pieces_are_the_definition_of_relative_attention(
         torch.randn(*shape, generator=generator, dtype=torch.float64).requires_grad_()
         for shape in ((2, 6, 3, 2, 4), (3, 3, 4), (2, 2, 4))  # 3 rows of 2
     ]
-    expected = by_definition(*tensors, scale=0.7)
+    expected = by_definition(tensors[0], tensors[1], tensors[2], 0.7)
     gradients = torch.autograd.grad(expected.cos().sum(), tensors)
     monkeypatch.setattr(relative_attention, 'PIECE', 2 * 6)  # one row at a time
     inputs = [tensor.detach().to(dtype).requires_grad_() for tensor in tensors]
