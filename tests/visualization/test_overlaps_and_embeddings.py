@@ -29,7 +29,7 @@ def test_a_class_has_one_colour_in_all_panels() -> None:
     figure = embeddings_figure(panels, labels, notes={'a': 'best'})
     drawn = [axes for axes in figure.axes if axes.collections]
     assert [axes.get_title().split('\n')[0] for axes in drawn] == list('abcde')
-    colours = [axes.collections[0].get_facecolor() for axes in drawn]
+    colours = [np.asarray(axes.collections[0].get_facecolor()) for axes in drawn]
     for of_panel in colours:
         np.testing.assert_array_equal(of_panel, colours[0])
         np.testing.assert_array_equal(of_panel[0], of_panel[2])
