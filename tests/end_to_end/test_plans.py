@@ -140,7 +140,7 @@ def test_a_config_that_names_a_plan_can_be_selected_for_anew(planned: Path) -> N
                 'default_hooks.fine_tune.method.type=Bias',
                 'default_hooks.fine_tune.method._delete_=True',
             ],
-            'Bias trains whole tensors only',
+            'Bias decides nothing in advance, so there is no plan',
         ),
     ],
 )

@@ -88,7 +88,9 @@ class Overwrite(Hook):
 
 
 def runner_of(loader: Any, **settings: Any) -> Any:
-    return SimpleNamespace(train_dataloader=loader, cfg=Config(settings), train_loop=None)
+    return SimpleNamespace(
+        train_dataloader=loader, cfg=Config(settings), train_loop=None, model=torch.nn.Identity()
+    )
 
 
 def test_what_cannot_be_kept_to_stored_views_is_refused() -> None:

@@ -68,7 +68,7 @@ def test_a_missing_plan_names_both_places_and_the_command_that_makes_it(
 
 @pytest.mark.parametrize('method', ['Full', 'Linear', 'Bias'])
 def test_a_method_that_selects_nothing_cannot_have_a_plan(method: str) -> None:
-    with pytest.raises(ValueError, match=rf'{method} trains whole tensors only.*plan\.safetens'):
+    with pytest.raises(ValueError, match=rf'{method} decides nothing in advance.*plan\.safetens'):
         FineTuneHook(dict(type=method), plan='plan.safetensors')
 
 
