@@ -41,7 +41,8 @@ def run(board: Board, arguments: argparse.Namespace) -> int:
     if arguments.retry:
         print(f'{reset(board)} failed cells are tried again')
     estimates = Estimates(board.folder)
-    write_summary(board)
+    if not arguments.dry_run:
+        write_summary(board)
     if not arguments.no_estimate:
         estimates.measure(board, print)
     _announce(board, estimates, arguments.workers)

@@ -198,7 +198,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     arguments = parser.parse_args(argv)
     if (arguments.config is None) == (arguments.images is None):
-        parser.error('give either a config, or --images and --masks')
+        parser.error('give either a config, or --images and --masks, or --images of class folders')
     return arguments
 
 
@@ -214,6 +214,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if next(iter(datasets.values()))['type'] == 'ImageClassDataset':
             return check_classes(title, datasets, arguments)
         survey = find_jobs(datasets)
+    elif arguments.masks is None:
+        return check_classes(arguments.images[0], class_folders(arguments), arguments)
     else:
         data = name_patterns({**data_of(arguments), **_data_options(arguments.cfg_options)})
         title = f'{arguments.images[0]}, {arguments.masks[0]}'
@@ -227,6 +229,25 @@ def main(argv: Sequence[str] | None = None) -> int:
         write_page(arguments.html, title, findings, records, totals)
         print(f'Page: {arguments.html}')
     return exit_code(findings)
+
+
+def class_folders(arguments: argparse.Namespace) -> dict[str, Mapping[str, Any]]:
+    """The data sets of `--images DIR`, a folder of class folders, as training takes it.
+
+    Raises ValueError for what goes with masks.
+    """
+    if len(arguments.images) > 1 or arguments.classes is not None or arguments.cfg_options:
+        raise ValueError(
+            'without --masks, --images names one folder that has a folder of images for each '
+            'class; --classes and --cfg-options go with masks'
+        )
+    data: dict[str, Any] = {'root': os.path.abspath(os.path.expanduser(arguments.images[0]))}
+    if arguments.group is not None:
+        data['group'] = arguments.group
+    return {
+        part: {'type': 'ImageClassDataset', 'data': data, 'split': part, 'lazy_init': True}
+        for part in LOADERS
+    }
 
 
 def check_classes(

@@ -46,6 +46,11 @@ def data_of(arguments: argparse.Namespace) -> dict[str, Any]:
         lacking = '--masks' if arguments.images else '--images'
         raise ValueError(f'{lacking} is missing; give both: --images DIR --masks DIR')
     images, masks = (_one(getattr(arguments, name), name) for name in ('images', 'masks'))
+    if images == masks:
+        raise ValueError(
+            f'--images and --masks are both {images}; give the folder of the masks, or for a '
+            'folder with a folder of images for each class leave out --masks'
+        )
     root = _common(images, masks)
     data: dict[str, Any] = dict(
         root=str(root), images=_below(images, root), masks=_below(masks, root)

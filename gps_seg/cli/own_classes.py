@@ -2,6 +2,7 @@
 
 import argparse
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,7 @@ def parts_of_classes(
     if group is not None:
         data['group'] = group
     parts: dict[str, list[str]] = {}
+    labels: dict[str, Counter[int]] = {}
     names: tuple[str, ...] = ()
     divided = True
     for part in PARTS:
@@ -69,13 +71,35 @@ def parts_of_classes(
         divided = not split_folders(dataset.described, root)
         names = listed.classes
         parts[part] = [Path(image).relative_to(root).as_posix() for image in listed.images]
+        labels[part] = Counter(listed.labels)
     empty = [part for part, images in parts.items() if not images]
-    if empty or len(names) < 2:
+    if len(names) < 2:
         raise ValueError(
-            f'{root} has {len(names)} classes and no image for {", ".join(empty) or "nothing"}; it '
-            'needs two classes or more, and about ten images of each'
+            f'{root} has one class alone, {_listed(names)}; training needs a folder for each of '
+            'two classes or more'
         )
+    if empty:
+        raise ValueError(
+            f'{root} has no image for {", ".join(empty)}; it needs about ten images of each class'
+        )
+    _check_each_class(names, labels)
     return parts, names, divided
+
+
+def _check_each_class(names: Sequence[str], labels: Mapping[str, Counter[int]]) -> None:
+    """Print which classes a part lacks. Raises ValueError for one that no image trains."""
+    lacking = {
+        part: [name for label, name in enumerate(names) if not counts[label]]
+        for part, counts in labels.items()
+    }
+    if lacking['train']:
+        raise ValueError(
+            f'no image to train on of {_listed(lacking["train"])}; give each class some, about ten '
+            'where the folder is divided, or take its folders away'
+        )
+    for part, what in (('val', 'the epoch is chosen'), ('test', 'the score is taken')):
+        if lacking[part]:
+            print(f'{part} has no image of {_listed(lacking[part])}: {what} without these classes')
 
 
 def _how(root: Path, divided: bool) -> str:

@@ -154,7 +154,10 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     add_launcher(parser)
     arguments = parser.parse_args(argv)
     if (arguments.images is None) != (arguments.masks is None):
-        parser.error('give --images and --masks together')
+        parser.error(
+            'give --images and --masks together; a classifier is scored on the test split of its '
+            'config'
+        )
     if not 0 <= arguments.tolerance < float('inf'):
         parser.error(f'--tolerance is a distance in pixels, not {arguments.tolerance}')
     return arguments

@@ -12,6 +12,8 @@ from gps_seg.datasets.splits import read_split
 
 SUFFIXES: tuple[str, ...] = ('.bmp', '.gif', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.webp')
 SUFFIXES += ('.jp2', '.avif', '.ppm', '.pgm', '.pnm', '.dcm', '.nii', '.nii.gz')
+# Folders below the data root that a command makes.
+DRAWN = {'demo-polyps': 'gps-seg demo'}
 
 
 @dataclass(frozen=True)
@@ -154,6 +156,8 @@ def _alone(kind: str, files: Mapping[str, Path | str]) -> list[Finding]:
 
 def _no_root(folder: MaskFolder, root: Path) -> Finding:
     fetch = f'run gps-seg download {folder.download}, or ' if folder.download else ''
+    if folder.root in DRAWN:
+        fetch = f'run {DRAWN[folder.root]}, which draws it, or '
     where = '' if Path(folder.root).is_absolute() else f' ({folder.root!r} below the data root)'
     fix = f'{fetch}set {VARIABLE} to the folder that holds the data sets, or give the whole path'
     return Finding('error', f'no folder {root}{where}', fix, missing=True)

@@ -72,6 +72,7 @@ def plain_settings(config: Any) -> dict[str, Any]:
     if isinstance(config, Mapping):
         settings = {str(name): _plain(value) for name, value in config.items()}
     elif hasattr(config, 'peft_type') and hasattr(config, 'to_dict'):
+        _refuse(str(getattr(config.peft_type, 'value', config.peft_type)))
         default = type(config)()
         settings = {
             name: _plain(value)
@@ -89,8 +90,13 @@ def plain_settings(config: Any) -> dict[str, Any]:
     name = kind.upper() if isinstance(kind, str) else kind
     settings |= ALIASES.get(name, {'peft_type': name}) if isinstance(name, str) else {}
     name = settings.get('peft_type')
-    if isinstance(name, str) and name in REFUSED:
-        raise ValueError(f'PEFT {name} cannot be used here: {REFUSED[name]}')
+    if name is None:
+        raise ValueError(
+            "config names no tuner; give config=dict(peft_type='LORA', target_modules=['qkv'], "
+            f'...) with one of {", ".join([*known, *ALIASES])}'
+        )
+    if isinstance(name, str):
+        _refuse(name)
     if name not in known:
         raise ValueError(
             f'peft_type {kind!r} is none of {", ".join([*known, *ALIASES])} (of the installed peft)'
@@ -99,6 +105,11 @@ def plain_settings(config: Any) -> dict[str, Any]:
         if settings.get(setting):
             raise ValueError(f'{setting} of PEFT is not taken: {why}')
     return settings
+
+
+def _refuse(name: str) -> None:
+    if name in REFUSED:
+        raise ValueError(f'PEFT {name} cannot be used here: {REFUSED[name]}')
 
 
 def tuner_names() -> list[str]:

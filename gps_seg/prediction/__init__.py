@@ -1,11 +1,15 @@
 """Masks or classes of new images from a tuned model: in Python, for folders, as other formats."""
 
+import contextlib
+import io
 import warnings
 
 try:
-    with warnings.catch_warnings():
+    # Some versions print what they could not import.
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         # Compiled operations of MMCV, which nothing here needs.
         warnings.filterwarnings('ignore', message='Fail to import ``MultiScaleDeformable')
+        import mmseg.datasets
         import mmseg.models  # noqa: F401
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError(

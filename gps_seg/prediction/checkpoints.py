@@ -25,8 +25,9 @@ def merge_added(model: Any) -> None:
     """
     if has_peft(model):
         raise ValueError(
-            'the model holds layers of PEFT, which a stock model has no place for; merge them by '
-            'PEFT itself (PeftModel.merge_and_unload), or export with --to onnx'
+            'the model holds layers of PEFT, which a stock model has no place for; merge them in '
+            'the training (tuning.merge()), or open the folder of the run in PEFT (docs/methods.md '
+            'shows how) and call merge_and_unload()'
         )
     added = attached(model)
     modules = {path: build_added(spec) for path, spec in added.items()}

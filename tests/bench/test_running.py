@@ -17,6 +17,7 @@ from mmengine.config import Config
 from gps_seg.bench.board import RESULT, Board
 from gps_seg.bench.cells import Cell
 from gps_seg.bench.claims import claim
+from gps_seg.bench.command import main
 from gps_seg.bench.estimates import Estimates
 from gps_seg.bench.running import Workers, last_error, prepare, reset
 from gps_seg.bench.suite import Suite
@@ -202,3 +203,14 @@ def test_the_last_error_of_a_log_is_named(tmp_path: Path) -> None:
     )
     assert last_error(log) == 'OSError: no space left: disk'
     assert last_error(tmp_path / 'none') is None
+
+
+def test_a_dry_run_leaves_no_suite_to_report_on(
+    file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / 'out'
+    assert main(['run', str(file), '--dry-run', '--no-estimate', '--out', str(out)]) == 0
+    assert 'waits' in capsys.readouterr().out
+    assert not (out / 'suite.json').exists()
+    assert main(['report', str(out)]) == 2
+    assert 'give the folder that gps-seg bench run has written' in capsys.readouterr().err

@@ -66,6 +66,7 @@ def test_overrides_without_a_value_are_explained(capsys: pytest.CaptureFixture[s
         ('gps_sam_kvaser.py', 'did you mean gps_sam_kvasir or '),
         ('configs/gps_sam_demo.py', 'did you mean gps_sam_demo'),
         ('xyz', 'the shipped ones are fps_sam-tiny_kvasir-256, '),
+        ('flowers', 'the shipped ones are '),
         ('gps_seg::_base_/methods/gsp.py', 'did you mean _base_/methods/gps'),
     ],
 )

@@ -101,3 +101,39 @@ def test_the_largest_recipe_that_fits_is_taken(weights: Path) -> None:
     assert choose_class_recipe(100, sizes, rate=FAST, memory=PLENTY).name == 'vit_b16'
     slow = choose_class_recipe(100, sizes, rate=SLOW, memory=PLENTY)
     assert slow.name == 'vit_tiny' and 'not vit_b16: about' in slow.why
+
+
+def test_a_class_that_a_part_lacks_is_refused_or_named(
+    images: Path, weights: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for path in sorted((images / 'tulip').iterdir())[1:]:
+        path.unlink()
+    assert main(['train', '--images', str(images), '--work-dir', 'run', '--dry-run', *small()]) == 0
+    said = capsys.readouterr().out
+    assert 'val has no image of tulip: the epoch is chosen without these classes' in said
+    assert 'test has no image of tulip: the score is taken without these classes' in said
+    for part in ('train', 'val', 'test'):
+        for name in CLASSES[: 3 if part == 'test' else 2]:
+            fill_class_folders(images.parent / 'divided' / part, [name], 2, 40)
+    assert main(['train', '--images', str(images.parent / 'divided')]) == 2
+    assert 'no image to train on of tulip' in capsys.readouterr().err
+    fill_class_folders(images.parent / 'one', ['rose'], 10, 40)
+    assert main(['train', '--images', str(images.parent / 'one')]) == 2
+    assert 'one class alone, rose' in capsys.readouterr().err
+    assert main(['train', '--images', str(images), '--masks', str(images)]) == 2
+    assert 'leave out --masks' in capsys.readouterr().err
+
+
+def test_class_folders_are_checked_without_a_config(
+    images: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(['check', '--images', str(images), '--workers', '1']) == 0
+    assert '30 images of 3 classes (train 21, val 3, test 6)' in capsys.readouterr().out
+    broken = sorted((images / 'rose').iterdir())[:2]
+    for path in broken:
+        path.write_bytes(b'no image')
+    assert main(['check', '--images', str(images), '--workers', '1']) == 1
+    said = capsys.readouterr().out
+    assert all(path.name in said for path in broken)
+    assert main(['check', '--images', str(images), '--classes', 'a,b']) == 2
+    assert '--classes and --cfg-options go with masks' in capsys.readouterr().err

@@ -398,3 +398,11 @@ def test_saving_again_replaces_the_folder(tmp_path: Path) -> None:
     assert saved.metadata['note'] == 'second'
     assert json.loads(saved.metadata['method'])['type'] == 'PEFT'
     assert [path.name for path in tmp_path.iterdir()] == ['adapter']
+
+
+def test_a_refused_config_object_says_why_and_a_config_without_a_tuner_how() -> None:
+    refused = peft.AdaLoraConfig(target_modules=['qkv'], total_step=10)
+    with pytest.raises(ValueError, match='PEFT ADALORA cannot be used here: '):
+        build_method(dict(type='PEFT', config=refused))
+    with pytest.raises(ValueError, match=r'config names no tuner; give config=dict\(peft_type='):
+        build_method(dict(type='PEFT', config=dict(r=8)))

@@ -59,7 +59,8 @@ def read_suite_folder(folder: str | Path) -> SuiteFolder:
     folder = Path(folder)
     if not (folder / SUITE).is_file():
         raise FileNotFoundError(
-            f'no {SUITE} in {folder}; give the folder that gps-seg bench run has written'
+            f'no {SUITE} in {folder}; give the folder that gps-seg bench run has written, or the '
+            'name of a suite that was run from here (then work_dirs/bench/NAME is meant)'
         )
     settings = _read_json(folder / SUITE, _NEEDED)
     name = settings['name']
