@@ -56,7 +56,11 @@ def autocast(tensor: Tensor) -> Tensor:
 
 
 class _SelectedLinear(torch.autograd.Function):
-    """A linear layer that keeps, for backward, only the input columns its selection touches."""
+    """A linear layer that keeps, for backward, only the input columns its selection touches.
+
+    It takes and gives rows, (rows, inputs) and (rows, neurons): of more dimensions `F.linear` makes
+    a view, and what a custom function gives as a view cannot be changed in place (by a ReLU, say).
+    """
 
     @staticmethod
     def forward(
@@ -70,7 +74,7 @@ class _SelectedLinear(torch.autograd.Function):
         *parts: Tensor | None,
     ) -> Tensor:
         computed = autocast(input)
-        across = computed.reshape(-1, computed.shape[-1]).T
+        across = computed.T
         # Rows of the transposed input are far cheaper to pick than columns of the input.
         kept = across if columns is None else across.index_select(0, columns)
         # The parameter itself is saved and cast again in backward: a low-precision copy of every
@@ -89,11 +93,10 @@ class _SelectedLinear(torch.autograd.Function):
         input_dtype, values_dtype, bias_dtype = ctx.dtypes
         needs_input, _, needs_bias = ctx.needs_input_grad[:3]
         grad = grad_outputs[0]
-        rows = grad.reshape(-1, grad.shape[-1])
         grad_input = (grad @ weight.to(grad.dtype)).to(input_dtype) if needs_input else None
-        grad_bias = rows.sum(0).to(bias_dtype) if needs_bias else None
+        grad_bias = grad.sum(0).to(bias_dtype) if needs_bias else None
         index = product_index(ctx.engine, None, *parts)
-        grad_values = index.gradient(rows.T, kept).to(values_dtype)
+        grad_values = index.gradient(grad.T, kept).to(values_dtype)
         return grad_input, None, grad_bias, grad_values, *[None] * (2 + len(parts))
 
 
@@ -105,4 +108,6 @@ def selected_linear(
     input: (..., inputs). weight: (neurons, inputs), already holding `values`. bias: (neurons,).
     values: (num,). index: the same entries. Only the touched columns of the input are kept.
     """
-    return _SelectedLinear.apply(input, weight, bias, values, index.engine, *index_tensors(index))
+    rows = input.reshape(-1, input.shape[-1])
+    out = _SelectedLinear.apply(rows, weight, bias, values, index.engine, *index_tensors(index))
+    return out.view(*input.shape[:-1], len(weight))

@@ -261,3 +261,16 @@ def test_a_convolution_keeps_planes_only_while_they_are_fewer_than_the_input() -
         entries = Entries.from_mask(mask, tuple(layer.weight.shape))
         make_sparse(layer, Selection({'weight': entries}), engine='block')
         assert stored_index(layer, 'weight').engine == kept
+
+
+@pytest.mark.parametrize('engine', ENGINES)
+def test_what_a_linear_layer_gives_may_be_changed_in_place(engine: str) -> None:
+    torch.manual_seed(0)
+    layer = nn.Linear(4, 3).double()
+    inputs, mask = randn(2, 5, 4), torch.eye(3, 4, dtype=torch.bool)
+    dense = torch.autograd.grad(layer(inputs).relu().square().sum(), layer.weight)[0]
+    made = make_sparse(layer, Selection({'weight': Entries.from_mask(mask, (3, 4))}), engine=engine)
+    layer(inputs).relu_().square().sum().backward()
+    (compact,) = (values.grad for values in made.parameters())
+    assert compact is not None
+    torch.testing.assert_close(compact, dense[mask])
