@@ -241,7 +241,13 @@ def class_folders(arguments: argparse.Namespace) -> dict[str, Mapping[str, Any]]
             'without --masks, --images names one folder that has a folder of images for each '
             'class; --classes and --cfg-options go with masks'
         )
-    data: dict[str, Any] = {'root': os.path.abspath(os.path.expanduser(arguments.images[0]))}
+    root = Path(os.path.abspath(os.path.expanduser(arguments.images[0])))
+    if root.is_dir() and not any(path.is_dir() for path in root.iterdir()):
+        raise ValueError(
+            '--masks is missing; give both: --images DIR --masks DIR, or --images alone for a '
+            'folder with a folder of images for each class'
+        )
+    data: dict[str, Any] = {'root': str(root)}
     if arguments.group is not None:
         data['group'] = arguments.group
     return {

@@ -48,8 +48,9 @@ def data_of(arguments: argparse.Namespace) -> dict[str, Any]:
     images, masks = (_one(getattr(arguments, name), name) for name in ('images', 'masks'))
     if images == masks:
         raise ValueError(
-            f'--images and --masks are both {images}; give the folder of the masks, or for a '
-            'folder with a folder of images for each class leave out --masks'
+            f'--images and --masks are both {images}, so that the images would be their own masks; '
+            'give the folder of the masks, or for a folder with a folder of images for each class '
+            'leave out --masks'
         )
     root = _common(images, masks)
     data: dict[str, Any] = dict(

@@ -293,7 +293,7 @@ def test_every_trained_parameter_gets_a_gradient(tuner: str, family: str) -> Non
     'config, words',
     [
         ({'peft_type': 'LORRA'}, r"peft_type 'LORRA' is none of .*LORA.*DORA"),
-        ({'target_modules': ['qkv']}, 'peft_type None is none of'),
+        ({'target_modules': ['qkv']}, 'config names no tuner'),
         ({'peft_type': 'PREFIX_TUNING'}, 'PREFIX_TUNING cannot be used here: it learns tokens'),
         ({'peft_type': 'LORA', 'rank': 3}, r"PEFT LORA cannot take .*'rank'"),
         ({'peft_type': 'LORA', 'modules_to_save': ['head']}, 'modules_to_save of PEFT is not'),
