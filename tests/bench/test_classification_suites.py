@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import timm
@@ -48,6 +49,15 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Suite:
     )
 
 
+def run(board: Board, cell: Cell) -> dict[str, Any]:
+    prepare(cell, board)
+    folder = board.place(cell)
+    # Named by the second otherwise, which two runs of this process may share.
+    with (folder / 'config.py').open('a') as file:
+        file.write(f"\nexperiment_name = '{board.folder.parent.name}_{folder.name}'\n")
+    return run_cell(folder)
+
+
 def test_a_trial_is_scored_on_val_and_a_final_trains_on_both(small: Suite, tmp_path: Path) -> None:
     board = Board(small.only(methods=['gps']), tmp_path / 'out')
     (column,) = board.suite.columns
@@ -55,8 +65,7 @@ def test_a_trial_is_scored_on_val_and_a_final_trains_on_both(small: Suite, tmp_p
     final = board.cell(column, FINAL, 1, trial.tuned)
     results = {}
     for cell in (trial, final):
-        prepare(cell, board)
-        results[cell.role] = run_cell(board.place(cell))
+        results[cell.role] = run(board, cell)
     assert set(results[TRIAL]['scores']) == {'validation', 'best_epoch'}
     scores = results[FINAL]['scores']
     assert 'validation' not in scores
@@ -78,8 +87,7 @@ def test_a_further_test_set_may_have_another_metric(small: Suite, tmp_path: Path
     suite = replace(small, data={'flowers': {'tests': tests}}, tune={}).only(methods=['linear'])
     board = Board(suite, tmp_path / 'out')
     cell = board.cell(board.suite.columns[0], FINAL, 0)
-    prepare(cell, board)
-    scores = run_cell(board.place(cell))['scores']
+    scores = run(board, cell)['scores']
     assert set(scores['test:again']) == {'named/top1', 'named/mean_class_accuracy'}
     assert 'top1' in scores['test']
 
