@@ -1,20 +1,9 @@
 # The five fine-grained data sets on ConvNeXt-B, beside Table 9 of GPS (arXiv:2312.10136). For a
 # GPU.
-_base_ = '../_base_/suites/published_others.py'
+_base_ = './fgvc-swin.py'
 title = 'FGVC, ConvNeXt-B'
-data = dict(cub=dict(), nabirds=dict(), flowers=dict(), dogs=dict(), cars=dict())
-models = {'convnext-b': dict(config='classification/gps_convnext-b_{data}.py')}
-means = {'mean of 5': ['cub', 'nabirds', 'flowers', 'dogs', 'cars']}
-published = [
-    dict(
-        name='table9_fgvc_convnext',
-        data=dict(
-            cub='CUB-200-2011',
-            nabirds='NABirds',
-            flowers='Oxford Flowers',
-            dogs='Stanford Dogs',
-            cars='Stanford Cars',
-        ),
-        means={'mean of 5': 'FGVC mean'},
-    )
-]
+models = {
+    '_delete_': True,
+    'convnext-b': dict(config='classification/gps_convnext-b_{data}.py'),
+}
+published = [{**_base_.published[0], 'name': 'table9_fgvc_convnext'}]

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from segment_anything.modeling import MaskDecoder, PromptEncoder, TwoWayTransformer
 from torch import nn
@@ -57,6 +58,23 @@ ARCHITECTURES = {
 }
 
 
+def encoder_settings(arch: str) -> dict[str, Any]:
+    """What `ImageEncoderViT` of segment_anything takes, at its native image size."""
+    sizes = ARCHITECTURES[arch]
+    return dict(
+        img_size=sizes.native_grid * PATCH_SIZE,
+        patch_size=PATCH_SIZE,
+        embed_dim=sizes.embed_dim,
+        depth=sizes.depth,
+        num_heads=sizes.num_heads,
+        out_chans=sizes.prompt_dim,
+        norm_layer=partial(nn.LayerNorm, eps=1e-6),
+        use_rel_pos=True,
+        window_size=sizes.window_size,
+        global_attn_indexes=sizes.global_blocks,
+    )
+
+
 def build_sam_parts(arch: str, image_size: int, *, attention: str = 'auto') -> dict[str, nn.Module]:
     """Build the image encoder, prompt encoder and mask decoder, with fresh parameters.
 
@@ -78,19 +96,7 @@ def build_sam_parts(arch: str, image_size: int, *, attention: str = 'auto') -> d
     sizes = ARCHITECTURES[arch]
     grid = image_size // PATCH_SIZE
     return {
-        'image_encoder': ImageEncoder(
-            img_size=sizes.native_grid * PATCH_SIZE,
-            patch_size=PATCH_SIZE,
-            embed_dim=sizes.embed_dim,
-            depth=sizes.depth,
-            num_heads=sizes.num_heads,
-            out_chans=sizes.prompt_dim,
-            norm_layer=partial(nn.LayerNorm, eps=1e-6),
-            use_rel_pos=True,
-            window_size=sizes.window_size,
-            global_attn_indexes=sizes.global_blocks,
-            attention=attention,
-        ),
+        'image_encoder': ImageEncoder(**encoder_settings(arch), attention=attention),
         'prompt_encoder': PromptEncoder(
             embed_dim=sizes.prompt_dim,
             image_embedding_size=(grid, grid),

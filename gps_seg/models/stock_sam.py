@@ -1,13 +1,17 @@
 """The stock `Sam` of segment_anything around any weights, as its own tools take it."""
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 
 import torch
 from segment_anything.modeling import ImageEncoderViT, Sam
-from torch import Tensor, nn
+from torch import Tensor
 
-from gps_seg.models.architectures import ARCHITECTURES, PATCH_SIZE, build_sam_parts
+from gps_seg.models.architectures import (
+    ARCHITECTURES,
+    PATCH_SIZE,
+    build_sam_parts,
+    encoder_settings,
+)
 
 # Of the official checkpoints: ImageNet's.
 MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
@@ -36,24 +40,8 @@ def stock_sam(
     with torch.random.fork_rng(devices=[]):  # the weights that are overwritten are drawn from it
         parts = build_sam_parts(arch, size)
         if size == native:
-            parts['image_encoder'] = _stock_encoder(arch)
+            parts['image_encoder'] = ImageEncoderViT(**encoder_settings(arch))
     sam = Sam(**parts, pixel_mean=list(mean), pixel_std=list(std))
     sam.image_encoder.img_size = size  # what it pads to
     sam.load_state_dict(dict(state))
     return sam.eval()
-
-
-def _stock_encoder(arch: str) -> ImageEncoderViT:
-    sizes = ARCHITECTURES[arch]
-    return ImageEncoderViT(
-        img_size=sizes.native_grid * PATCH_SIZE,
-        patch_size=PATCH_SIZE,
-        embed_dim=sizes.embed_dim,
-        depth=sizes.depth,
-        num_heads=sizes.num_heads,
-        out_chans=sizes.prompt_dim,
-        norm_layer=partial(nn.LayerNorm, eps=1e-6),
-        use_rel_pos=True,
-        window_size=sizes.window_size,
-        global_attn_indexes=sizes.global_blocks,
-    )
