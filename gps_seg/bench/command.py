@@ -205,9 +205,8 @@ def _announce(board: Board, estimates: Estimates, workers: int) -> None:
     needed = board.needed()
     done = sum(board.result(cell) is not None for cell in needed)
     total = len(needed) + sum(board.num_to_come().values())
-    hours = estimates.left(board) / workers / 3600
-    left = f'about {hours:.1f} h' if hours >= 1 else f'about {hours * 60:.0f} min'
-    print(f'{board.suite.name}: {done} of at least {total} cells done, {left} left', flush=True)
+    left = estimates.left(board, workers)
+    print(f'{board.suite.name}: {done} of at least {total} cells done, {left}', flush=True)
 
 
 def _say(line: str) -> None:

@@ -10,6 +10,7 @@ from gps_seg.bench.cells import Cell
 from gps_seg.bench.suite import Column
 from gps_seg.cli.dry_run import dry_run
 from gps_seg.files import write_content
+from gps_seg.runner.history import time_in_words
 
 # Evaluation of an image against a training step's share of one: forward alone, at full size.
 EVALUATION = 0.5
@@ -51,13 +52,21 @@ class Estimates:
             self._starts[cell.column] = seconds['selection']
             self._epochs[cell.column] = (seconds['whole'] - seconds['selection']) / cell.epochs
 
-    def left(self, board: Board) -> float:
-        """The seconds of all that is not done, on one worker."""
-        seconds = sum(self.seconds(cell) for cell in board.needed() if board.is_open(cell))
-        for column, num in board.num_to_come().items():
+    def left(self, board: Board, num_workers: int) -> str:
+        """How long all that is not done takes so many workers, in words."""
+        cells = [cell for cell in board.needed() if board.is_open(cell)]
+        seconds = sum(map(self.seconds, cells))
+        to_come = board.num_to_come()
+        for column, num in to_come.items():
             epochs = num * board.suite.epochs
             seconds += num * self._starts.get(column, 0) + epochs * self._epochs.get(column, 0)
-        return seconds
+        if not cells and not to_come:
+            return 'nothing left'
+        unknown = {*to_come, *(cell.column for cell in cells)} - self._epochs.keys()
+        if unknown and not seconds:
+            return 'time left not known'
+        words = time_in_words(seconds / num_workers)
+        return f'more than {words} left' if unknown else f'about {words} left'
 
     def _file(self, cell: Cell) -> Path:
         column = cell.column

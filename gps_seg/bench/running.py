@@ -15,6 +15,7 @@ from gps_seg.bench.board import RESULT, AnyCell, Board, write_summary
 from gps_seg.bench.cells import Cell
 from gps_seg.bench.claims import BEAT, Claim, claim, write_once
 from gps_seg.bench.estimates import Estimates
+from gps_seg.bench.suite import Column
 from gps_seg.files import write_content
 from gps_seg.runner.history import time_in_words
 
@@ -49,6 +50,7 @@ class Workers:
     threads: int | None = None
     num_gpus: int = 0
     outcome: Outcome = field(default_factory=Outcome)
+    _busy: dict[int, Column] = field(default_factory=dict)
     _lock: Any = field(default_factory=threading.Lock)
     _stop: threading.Event = field(default_factory=threading.Event)
     _errors: list[BaseException] = field(default_factory=list)
@@ -79,7 +81,10 @@ class Workers:
             while not self._stop.is_set():
                 with self._lock:
                     self.board.refresh()
+                    self._busy.pop(number, None)
                     taken = self._take()
+                    if taken is not None:
+                        self._busy[number] = taken[0].column
                     busy = taken is None and self._others_work()
                 if taken is not None:
                     self._run(number, *taken)
@@ -92,9 +97,15 @@ class Workers:
             self._stop.set()
 
     def _take(self) -> tuple[AnyCell, Claim] | None:
-        """Claim the cheapest cell that nobody works on."""
-        todo = sorted(self.board.todo(), key=lambda c: (self.estimates.seconds(c), c.id))
-        for cell in todo:
+        """Claim a cell that nobody works on, the cheapest first.
+
+        Columns that are worked on here come last: their cells will share the plan that is made.
+        """
+
+        def order(cell: AnyCell) -> tuple[bool, float, str]:
+            return cell.column in self._busy.values(), self.estimates.seconds(cell), cell.id
+
+        for cell in sorted(self.board.todo(), key=order):
             mine = claim(self.board.place(cell))
             # Another process may have finished it just before it was claimed.
             if mine is not None and self.board.is_open(cell):
@@ -169,9 +180,8 @@ class Workers:
         total = len(needed) + sum(self.board.num_to_come().values())
         value = result.get('scores', {}).get('validation', {}).get(suite.validation)
         score = '' if value is None else f': {suite.validation} {value:.2f} on validation'
-        left = self.estimates.left(self.board) / self.num
-        took, left_in_words = time_in_words(seconds), time_in_words(left)
-        self.say(f'[{done}/{total}] {cell}{score}, {took}; about {left_in_words} left')
+        left = self.estimates.left(self.board, self.num)
+        self.say(f'[{done}/{total}] {cell}{score}, {time_in_words(seconds)}; {left}')
 
 
 def prepare(cell: AnyCell, board: Board) -> None:

@@ -89,6 +89,8 @@ def _train(folder: Path, about: dict[str, Any]) -> dict[str, Any]:
     runner.train()
     seconds = time.monotonic() - start
     selection = keep_plan(plan, run, tuning_of(runner).seconds)
+    if plan is not None and plan.is_there:
+        seconds += selection  # as long as it takes whoever has no plan yet
     tests = _further_tests(runner, loaders, about['tests'])
     return {
         **about,
