@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from gps_seg.bench.report import charts
 from gps_seg.bench.report.csv_file import csv_text
 from gps_seg.bench.report.database import read_database, write_database
 from gps_seg.bench.report.latex import latex
@@ -20,6 +21,11 @@ from gps_seg.files import write_content
 
 DATABASE = 'results.sqlite'
 PAGE = 'index.html'
+AGAINST = {
+    'entries': charts.against_share,
+    'time': charts.against_time,
+    'memory': charts.against_memory,
+}
 
 
 def write_report(
@@ -33,7 +39,8 @@ def write_report(
     """Gather suites, finished or still running, and write their tables, page and database.
 
     `out` gets `results.sqlite` (its schema is schema.sql), `NAME.md`, `NAME.csv` and `NAME.tex` for
-    each suite, and `index.html`, which needs none of the other files and no network.
+    each suite, its pictures of sweeps and of scores against costs as `NAME--PLACE*.svg`, and
+    `index.html`, which needs none of the other files and no network.
 
     folders: what `gps-seg bench run` has written, one folder a suite.
     title: of the page. Default: the titles of the suites.
@@ -68,7 +75,7 @@ def write_report(
 
 
 def _texts(sections: Sequence[Section]) -> dict[str, str]:
-    """Contents of the files of tables and of pictures of sweeps, by name."""
+    """Contents of the files of tables and of pictures, by name."""
     texts = {}
     for section in sections:
         name = section.suite.name
@@ -76,9 +83,18 @@ def _texts(sections: Sequence[Section]) -> dict[str, str]:
         texts[f'{name}.csv'] = csv_text(section)
         texts[f'{name}.tex'] = latex(section)
         for sweep in sweeps(section.suite, section.groups):
-            place = re.sub(r'[^\w.-]+', '_', sweep.place)
-            texts[f'{name}--{place}.svg'] = on_white(sweep.figure)
+            texts[f'{name}--{_file_name(sweep.place)}.svg'] = on_white(sweep.figure)
+        for group in section.groups:
+            place = _file_name(f'{group.model} on {group.data}')
+            for cost, draw in AGAINST.items():
+                figure = draw(group)
+                if figure is not None:
+                    texts[f'{name}--{place}--against-{cost}.svg'] = on_white(figure)
     return texts
+
+
+def _file_name(place: str) -> str:
+    return re.sub(r'[^\w.-]+', '_', place)
 
 
 def _measured(section: Section) -> dict[str, Path]:
