@@ -16,6 +16,7 @@ from gps_seg.bench.suite import Column, Suite
 from gps_seg.files import write_content
 
 RESULT = 'result.json'
+SUMMARY = 'suite.json'
 CELLS, PLANS, ESTIMATES = 'cells', 'plans', 'estimates'
 AnyCell = Cell | Measurement
 # A cell that crashed is tried once more.
@@ -27,12 +28,15 @@ class Board:
     """A suite and the folder of its results, as they are now.
 
     attempts: how often a cell may crash before it counts as failed.
+    whole: what the suite is a part of, if it is.
     """
 
     suite: Suite
     folder: Path
     attempts: int = ATTEMPTS
+    whole: Suite | None = None
     _cells: dict[Any, Cell] = field(default_factory=dict)
+    _larger: 'Board | None' = None
 
     def cell(self, column: Column, role: str, seed: int, tuned: Values = ()) -> Cell:
         """The cell of a column; made once, since reading its config takes time."""
@@ -113,6 +117,27 @@ class Board:
             for column in self.suite.columns
             if self.tuned(column) is None and self._may_end(column)
         }
+
+    def with_earlier(self) -> 'Board':
+        """The board of all that calls with other parts of the suite have asked for here."""
+        if self.whole is None or self.whole == self.suite:
+            return self
+        earlier = _columns_of(self.folder / SUMMARY, _settings(self.suite))
+        columns = {*earlier, *self.suite.columns}
+        present = {
+            'data': {column.data for column in columns},
+            'models': {column.model for column in columns},
+            'methods': {column.method for column in columns},
+        }
+        names = {
+            kind: [name for name in getattr(self.whole, kind) if name in there]
+            for kind, there in present.items()
+        }
+        suite = self.whole.only(**names)
+        if self._larger is None or self._larger.suite != suite:
+            self._larger = Board(suite, self.folder, self.attempts)
+        self._larger.refresh()
+        return self._larger
 
     def refresh(self) -> None:
         """Look at the results again."""
@@ -243,7 +268,11 @@ class Board:
 
 
 def write_summary(board: Board) -> None:
-    """Write suite.json, from which the report knows what the suite is and which cells are its."""
+    """Write suite.json, from which the report knows what the suite is and which cells are its.
+
+    What earlier calls for other parts of the suite asked for stays in it.
+    """
+    board = board.with_earlier()
     suite = board.suite
     columns = [
         {
@@ -259,15 +288,8 @@ def write_summary(board: Board) -> None:
         'name': suite.name,
         'title': suite.title,
         'notes': list(suite.notes),
-        'validation': suite.validation,
         'tests': list(suite.tests),
-        'checkpoint': suite.checkpoint,
-        'epochs': suite.epochs,
-        'tune_epochs': suite.tune_epochs,
-        'tune': {key: list(values) for key, values in suite.tune.items()},
-        'tuner': suite.tuner,
-        'extend': suite.extend,
-        'seeds': list(suite.seeds),
+        **_settings(suite),
         'more_seeds': list(suite.more_seeds),
         'more_for': suite.more_for,
         'columns': columns,
@@ -279,4 +301,29 @@ def write_summary(board: Board) -> None:
         'code': code_digest(),
         'current': [cell.id for cell in board.needed()],
     }
-    write_content(board.folder / 'suite.json', json.dumps(about, indent=2) + '\n')
+    write_content(board.folder / SUMMARY, json.dumps(about, indent=2) + '\n')
+
+
+def _columns_of(file: Path, settings: dict[str, Any]) -> list[Column]:
+    """The columns of a summary of a suite with these settings; none of another or a damaged one."""
+    try:
+        about = json.loads(file.read_text(encoding='utf-8'))
+    except (FileNotFoundError, ValueError):
+        return []
+    if not isinstance(about, dict) or not settings.items() <= about.items():
+        return []
+    return [Column(c['data'], c['model'], c['method']) for c in about['columns']]
+
+
+def _settings(suite: Suite) -> dict[str, Any]:
+    """What all cells of a suite have in common."""
+    return {
+        'validation': suite.validation,
+        'checkpoint': suite.checkpoint,
+        'epochs': suite.epochs,
+        'tune_epochs': suite.tune_epochs,
+        'tune': {key: list(values) for key, values in suite.tune.items()},
+        'tuner': suite.tuner,
+        'extend': suite.extend,
+        'seeds': list(suite.seeds),
+    }

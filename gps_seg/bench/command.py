@@ -27,9 +27,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return report(arguments)
     if arguments.command == 'sheet':
         return sheet(arguments)
-    suite = suite_of(arguments)
-    folder = Path(arguments.out or RESULTS / suite.name)
-    board = Board(suite, folder)
+    whole = suite_of(arguments)
+    parts = {kind: getattr(arguments, kind) for kind in ('data', 'models', 'methods')}
+    folder = Path(arguments.out or RESULTS / whole.name)
+    board = Board(whole.only(**parts), folder, whole=whole)
     if arguments.command == 'status':
         show(status(board))
         return 0
@@ -167,9 +168,8 @@ def status(board: Board, estimates: Estimates | None = None) -> Any:
 
 
 def suite_of(arguments: argparse.Namespace) -> Suite:
-    """The suite as the command line changes it."""
+    """The suite with the settings of the command line."""
     suite = load_suite(arguments.suite)
-    suite = suite.only(data=arguments.data, models=arguments.models, methods=arguments.methods)
     changes: dict[str, Any] = {}
     if arguments.tune is not None:
         changes['tune'] = dict(_grid(text) for text in arguments.tune)

@@ -114,6 +114,26 @@ def test_the_best_methods_by_validation_get_more_seeds_when_all_others_are_done(
     assert [column['seeds'] for column in columns] == [[0], [0, 1, 2], [0, 1, 2]]
 
 
+def test_a_summary_keeps_what_earlier_calls_asked_for(suite: Suite, tmp_path: Path) -> None:
+    def summary(whole: Suite, *methods: str) -> tuple[list[str], list[str]]:
+        write_summary(Board(whole.only(methods=methods or None), tmp_path, whole=whole))
+        about = json.loads((tmp_path / 'suite.json').read_text())
+        return [column['method'] for column in about['columns']], about['current']
+
+    methods, cells = summary(suite, 'random')
+    assert methods == ['random'] and len(cells) == 3
+    methods, cells = summary(suite, 'linear')
+    assert methods == ['linear', 'random'] and len(cells) == 6  # in the order of the suite
+    assert cells == [cell.id for cell in Board(suite, tmp_path).needed() if 'gps' not in cell.id]
+    assert summary(suite)[0] == ['linear', 'gps', 'random']
+    assert summary(suite, 'gps')[0] == ['linear', 'gps', 'random']
+    # A suite with other settings has other cells, and a method that is gone has none.
+    assert summary(replace(suite, epochs=3), 'gps')[0] == ['gps']
+    assert summary(suite.only(methods=['gps', 'linear']), 'linear')[0] == ['linear']
+    (tmp_path / 'suite.json').write_text('[')
+    assert summary(suite, 'gps')[0] == ['gps']
+
+
 def test_more_seeds_without_a_validation_split_are_refused(suite: Suite, tmp_path: Path) -> None:
     changed = replace(suite.only(methods=['linear']), tune={}, seeds=(0,), more_seeds=(1,))
     board = Board(changed, tmp_path)
