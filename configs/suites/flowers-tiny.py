@@ -29,6 +29,8 @@ methods = dict(
 )
 settings = {
     'optim_wrapper.type': 'AutocastOptimWrapper',
+    # In bf16 on a CPU a step takes a third less.
+    'model.fused_attention': False,
     'default_hooks.fine_tune.probe': False,
     # The paper's pass sees all training images; 256 take a third of the time.
     'default_hooks.fine_tune.selection_pass.num_images': 256,

@@ -275,6 +275,25 @@ def test_predictions_are_probabilities() -> None:
     assert len(model(images(2), mode='predict')) == 2
 
 
+def test_attention_is_the_same_with_and_without_its_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    inputs, results, calls = images(2), [], []
+    inner = F.scaled_dot_product_attention
+
+    def counted(*args: Any, **kwargs: Any) -> torch.Tensor:
+        calls.append(1)
+        return inner(*args, **kwargs)
+
+    monkeypatch.setattr(F, 'scaled_dot_product_attention', counted)
+    for fused in (True, False):
+        model = built(fused_attention=fused)
+        out = model(inputs)
+        results.append([out, *torch.autograd.grad(out.sin().sum(), list(model.parameters()))])
+        assert bool(calls) == fused
+        calls.clear()
+    for expected, found in zip(*results, strict=True):
+        torch.testing.assert_close(found, expected)
+
+
 @pytest.mark.parametrize(
     'settings, words',
     [
@@ -286,6 +305,7 @@ def test_predictions_are_probabilities() -> None:
         (dict(drop_path=1.5), r'drop_path must be in \[0, 1\)'),
         (dict(mixup=dict(alpha=1)), "mixup has no setting 'alpha'"),
         (dict(mixup=dict(mixup_alpha=0)), 'mixes nothing'),
+        (dict(backbone=OTHERS[0], fused_attention=False), 'ConvNeXt has no attention'),
     ],
 )
 def test_a_wrong_setting_is_refused(settings: dict[str, Any], words: str) -> None:

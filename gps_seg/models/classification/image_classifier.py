@@ -38,6 +38,9 @@ class ImageClassifier(BaseModel):
     drop_path, drop_rate: shares of dropped residual branches and of dropped features.
     loss: a key of LOSSES. smoothing: of the labels, in [0, 1).
     mixup: settings of `Mixing`, which mixes the training batches; None mixes nothing.
+    fused_attention: whether attention is one fused kernel, which never holds the (tokens x tokens)
+        weights; None for timm's choice, which is True. In bf16 on a CPU, False is faster (see
+        docs/classification.md).
     data_preprocessor: in place of the backbone's own mean and std; images come blue first.
 
     The state dict has exactly the names and shapes of the timm model, which is at hand as `body`:
@@ -61,6 +64,7 @@ class ImageClassifier(BaseModel):
         loss: str = 'cross_entropy',
         smoothing: float = 0.0,
         mixup: Mapping[str, Any] | None = None,
+        fused_attention: bool | None = None,
         data_preprocessor: dict[str, Any] | None = None,
     ) -> None:
         _check(
@@ -73,6 +77,8 @@ class ImageClassifier(BaseModel):
             drop_path_rate=drop_path,
             drop_rate=drop_rate,
         )
+        if fused_attention is not None:
+            _set_fused_attention(body, fused_attention)
         # Built here: without a default scope the base class would search MMEngine's own registry.
         super().__init__(MODELS.build(data_preprocessor or _preprocessor_of(body)))
         for register in REGISTERS:
@@ -213,6 +219,18 @@ class ImageClassifier(BaseModel):
                     f'{self.num_classes:,} classes starts fresh',
                     logger='current',
                 )
+
+
+def _set_fused_attention(body: nn.Module, fused: bool) -> None:
+    """Choose the kernel of every attention of a timm model. Raises ValueError where it has none."""
+    layers = [module for module in body.modules() if hasattr(module, 'fused_attn')]
+    if not layers:
+        raise ValueError(
+            f'fused_attention: {type(body).__name__} has no attention that could be fused; '
+            'leave it out'
+        )
+    for layer in layers:
+        layer.fused_attn = fused  # type: ignore[assignment]
 
 
 def _check(*, num_classes: int, loss: str, smoothing: float, shares: tuple[float, float]) -> None:
