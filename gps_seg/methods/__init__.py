@@ -21,6 +21,7 @@ from gps_seg.methods.parts import ModelParts, part_names
 from gps_seg.methods.peft_bridge import PEFT
 from gps_seg.methods.plan import Plan
 from gps_seg.methods.presets import (
+    as_preset,
     bias,
     fps,
     full,
@@ -112,18 +113,29 @@ def method_in_words(method: Any) -> str:
 
     >>> method_in_words(build_method({'type': 'lora', 'rank': 4}))
     'LoRA(rank=4)'
+    >>> method_in_words(build_method({'type': 'gps', 'k': 2, 'train_from': 0.5}))
+    'GPS(k=2, train_from=0.5)'
     """
-    settings = method_settings(method)
-    changed = []
-    for setting in fields(method) if is_dataclass(method) else ():
+    changed = _changed(method)
+    made = as_preset(method, changed) if isinstance(method, Select | WholeTensors) else None
+    name, changed = made or (type(method).__name__, changed)
+    return f'{name}({", ".join(f"{key}={_plain(value)!r}" for key, value in changed.items())})'
+
+
+def _changed(settings: Any) -> dict[str, Any]:
+    """The fields of a dataclass that do not have their default; none of another class."""
+    changed = {}
+    for setting in fields(settings) if is_dataclass(settings) else ():
         factory = setting.default_factory
-        default = setting.default if factory is MISSING else factory()
-        if getattr(method, setting.name) != default:
-            changed.append(f'{setting.name}={settings[setting.name]!r}')
-    return f'{settings["type"]}({", ".join(changed)})'
+        value = getattr(settings, setting.name)
+        if value != (setting.default if factory is MISSING else factory()):
+            changed[setting.name] = value
+    return changed
 
 
 def _plain(value: Any) -> Any:
+    if is_dataclass(value):
+        return _plain(_changed(value))
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
     return [_plain(item) for item in value] if isinstance(value, list | tuple) else value

@@ -1,5 +1,7 @@
 """The published methods and the controls, each as a setting of the general one."""
 
+from collections.abc import Callable, Mapping
+from inspect import signature
 from typing import Any
 
 from gps_seg.methods.late import Budget
@@ -137,3 +139,43 @@ def full(*, train_from: Start = 0, budget: Budget | None = None) -> WholeTensors
     train_from, budget: as in `WholeTensors`.
     """
     return WholeTensors(whole=('all',), train_from=train_from, budget=budget)
+
+
+PRESETS: Mapping[str, Callable[..., Any]] = {
+    'GPS': gps,
+    'FPS': fps,
+    'GRFT': grft,
+    'Magnitude': magnitude,
+    'Random': random,
+    'Linear': linear,
+    'Bias': bias,
+    'Norm': norm,
+    'Full': full,
+}
+
+
+def as_preset(method: Any, changed: Mapping[str, Any]) -> tuple[str, dict[str, Any]] | None:
+    """The preset that makes a method, and the settings it was given; None where there is none.
+
+    changed: the method's settings that are not the default.
+    """
+    told = dict(changed)
+    told |= told.pop('options', {})
+    for key in ('criterion', 'granularity') + (('whole',) if type(method) is WholeTensors else ()):
+        told.pop(key, None)
+    for name, preset in PRESETS.items():
+        known = signature(preset).parameters
+        settings = dict(told)
+        # Where the preset's default is another one than the class has.
+        if preset is grft and isinstance(method, Select):
+            settings |= {'lines': method.granularity, 'pull': method.pull}
+        if preset is norm and isinstance(method, WholeTensors):
+            settings['statistics'] = method.statistics
+        try:
+            if preset(**settings) != method:
+                continue
+        except (TypeError, ValueError):
+            continue
+        usual = {key: parameter.default for key, parameter in known.items() if key != 'k'}
+        return name, {k: v for k, v in settings.items() if k not in usual or usual[k] != v}
+    return None

@@ -116,7 +116,7 @@ def test_a_delta_of_the_best_epoch_is_taken_whole() -> None:
 def test_printing_it_says_what_is_trained_and_what_is_not() -> None:
     tuning = gps_seg.tune(pretrained(), loader(), method='gps', k=2)
     text = str(tuning)
-    assert 'Select(k=2' in text
+    assert 'GPS(k=2' in text
     assert 'criterion supcon_gradient, granularity neuron, k 2' in text
     assert 'where' not in text
     assert f'{tuning.summary().trainable:,} of' in text

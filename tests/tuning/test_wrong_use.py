@@ -248,7 +248,7 @@ def test_a_penalty_within_the_closure_of_a_step_is_seen(passed: str) -> None:
 
 def test_printing_shows_what_was_chosen_and_no_defaults() -> None:
     lines = str(tuned(k=2)).splitlines()
-    assert lines[0].startswith("Select(k=2, options={'temperature': 0.07}): ")
+    assert lines[0].startswith('GPS(k=2): ')
     assert 'criterion supcon_gradient' in lines[1]
     assert 'where' not in str(tuned())
     assert str(tuned(method='lora', rank=4)).startswith('LoRA(rank=4): ')
