@@ -200,6 +200,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         check_all_data(config, allow_overlap=arguments.allow_overlap)
         print(dry_run(config))
+        own = arguments.resume and holds(Path(config.work_dir), config.load_from)
+        try:
+            check_work_dir(Path(config.work_dir), resume=bool(own))
+        except FileExistsError as error:
+            print(f'The training itself would be refused: {error}')
         return 0
     if is_main_process() and not arguments.resume:
         check_data(config, allow_overlap=arguments.allow_overlap)

@@ -133,6 +133,19 @@ def test_a_training_that_is_stopped_before_its_first_epoch_can_be_started_again(
     assert 'Traceback' not in text
 
 
+def test_a_dry_run_says_that_the_work_dir_is_taken(
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    work_dir = tmp_path / 'run'
+    assert main([str(config), '--work-dir', str(work_dir), '--dry-run']) == 0
+    assert 'refused' not in capsys.readouterr().out
+    work_dir.mkdir(exist_ok=True)
+    (work_dir / 'delta.safetensors').write_text('')
+    assert main([str(config), '--work-dir', str(work_dir), '--dry-run']) == 0
+    said = capsys.readouterr().out.splitlines()[-1]
+    assert said.startswith(f'The training itself would be refused: {work_dir} already holds a run')
+
+
 def test_a_dry_run_locks_nothing(config: Path, tmp_path: Path) -> None:
     work_dir = tmp_path / 'run'
     work_dir.mkdir()
