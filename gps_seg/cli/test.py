@@ -121,9 +121,10 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog='gps-seg test',
         usage='gps-seg test CONFIG WEIGHTS [options]\n'
-        '       gps-seg test MODEL [--images FOLDER --masks FOLDER] [options]',
+        '       gps-seg test MODEL [--images FOLDER --masks FOLDER] [options]\n'
+        '       gps-seg test CLASSIFIER [--images FOLDER] [options]',
         description='Score a checkpoint or a delta on the test split of its config, or on '
-        'folders of images and masks.',
+        'folders of images and masks; a classifier on a folder with a folder for each class.',
     )
     add_config(parser, example='test_dataloader.batch_size=4')
     parser.add_argument(
@@ -134,8 +135,8 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         f'model: {A_MODEL}',
     )
     for flag, metavar, text in (
-        ('--images', 'FOLDER', 'score on these images ...'),
-        ('--masks', 'FOLDER', '... and their true masks, files of the same names'),
+        ('--images', 'FOLDER', 'score on these images; of a classifier, in folders of classes'),
+        ('--masks', 'FOLDER', 'their true masks, files of the same names'),
         ('--csv', 'FILE', 'where to write the scores of every image'),
         ('--out', 'FOLDER', 'where to write the predicted masks (PNG, 0 and 255)'),
         ('--show-dir', 'FOLDER', 'where to write pictures of truth and prediction'),
@@ -153,11 +154,8 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     add_launcher(parser)
     arguments = parser.parse_args(argv)
-    if (arguments.images is None) != (arguments.masks is None):
-        parser.error(
-            'give --images and --masks together; a classifier is scored on the test split of its '
-            'config'
-        )
+    if arguments.images is None and arguments.masks is not None:
+        parser.error('give --images and --masks together')
     if not 0 <= arguments.tolerance < float('inf'):
         parser.error(f'--tolerance is a distance in pixels, not {arguments.tolerance}')
     return arguments
@@ -250,6 +248,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if is_of_classes(arguments):
         test_classes(arguments, source_of(arguments))
         return 0
+    if arguments.images is not None and arguments.masks is None:
+        raise ValueError('give --images and --masks together; the model predicts masks')
     saver = _Saver(arguments.out, arguments.show_dir)
     if is_in_detail(arguments):
         test_in_detail(arguments, saver)

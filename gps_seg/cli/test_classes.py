@@ -1,8 +1,9 @@
-"""`gps-seg test` of a classifier: accuracies on the test split of its config."""
+"""`gps-seg test` of a classifier: accuracies on the test split of its config, or on a folder."""
 
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 from mmengine.evaluator import Evaluator
 from mmengine.runner import Runner
@@ -15,19 +16,20 @@ from gps_seg.prediction.sources import Source
 from gps_seg.runner.evaluate import evaluate
 
 # Flags that are about masks.
-OF_MASKS = ('images', 'masks', 'out', 'show_dir')
+OF_MASKS = ('masks', 'out', 'show_dir')
 
 
 def test_classes(arguments: argparse.Namespace, source: Source) -> dict[str, float]:
     """Score, print and write what the arguments name. Returns the metrics, in percent.
 
-    Raises ValueError for flags of masks, and where the config has no test split.
+    Raises ValueError for flags of masks, where the config has no test split, and for folders that
+    are none of the model's classes.
     """
     for flag in OF_MASKS:
         if getattr(arguments, flag) is not None:
             raise ValueError(
                 f'--{flag.replace("_", "-")} is for masks, and {source.name} is a classifier; to '
-                'score it on other images give --cfg-options test_dataloader.dataset.root=DIR'
+                'score it on other images give --images with a folder for each class'
             )
     if arguments.launcher != 'none':
         raise ValueError('a classifier is scored in one process; leave --launcher out')
@@ -35,18 +37,29 @@ def test_classes(arguments: argparse.Namespace, source: Source) -> dict[str, flo
     if not config.get('test_dataloader') or not config.get('test_evaluator'):
         raise ValueError('the config has no test_dataloader and test_evaluator to score with')
     predictor = load_source(source, base=arguments.base, device=arguments.device)
+    images = config.test_dataloader.to_dict()
+    if arguments.images is not None:
+        images['dataset'] = _of_folder(arguments.images, images['dataset'], predictor.classes.names)
     with default_scope(config):
-        loader = Runner.build_dataloader(config.test_dataloader, seed=0)
+        loader = Runner.build_dataloader(images, seed=0)
         evaluator = Evaluator(_with_table(config.test_evaluator.to_dict(), arguments.csv))
     evaluator.dataset_meta = {**loader.dataset.metainfo, 'classes': predictor.classes.names}
     _check_same_classes(predictor.classes.names, loader.dataset.metainfo.get('classes') or ())
     metrics = evaluate(predictor.model, loader, evaluator, name='Test')
     num = len(loader.dataset)
     rows = [(name, f'{value:.2f}') for name, value in metrics.items()]
-    show(f'{source.name} on the test split, {num} images:', table(('metric', 'percent'), rows))
+    where = 'the test split' if arguments.images is None else str(arguments.images)
+    show(f'{source.name} on {where}, {num} images:', table(('metric', 'percent'), rows))
     if arguments.json is not None:
         write_content(arguments.json, json.dumps(metrics, indent=2) + '\n')
     return metrics
+
+
+def _of_folder(folder: Path, dataset: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
+    """The test images of a config, in place of which come those in folders of their classes."""
+    kept: dict[str, Any] = {k: dataset[k] for k in ('pipeline', 'image_size') if k in dataset}
+    data = dict(root=str(folder.absolute()), folders={'test': '.'}, classes=names)
+    return dict(type='ImageClassDataset', data=data, split='test', test_mode=True, **kept)
 
 
 def _with_table(evaluator: dict, path: Path | None) -> dict:

@@ -1,5 +1,7 @@
 """Training on a folder of class folders: what is found, chosen and written."""
 
+import csv
+import json
 from pathlib import Path
 
 import pytest
@@ -74,6 +76,26 @@ def test_a_folder_of_class_folders_trains_and_predicts(
     assert paths == [str(images / name) for name in lists['test']]
     assert main(['predict', 'run', str(images / 'rose'), '--out', 'out.csv']) == 0
     assert len((tmp_path / 'out.csv').read_text().splitlines()) == 1 + 10
+    # Other images, of two of the three classes: as many are right as `predict` gets right.
+    other = tmp_path / 'other'
+    fill_class_folders(other, ['tulip', 'daisy'], 4, 48)
+    right = 0
+    for name in ('tulip', 'daisy'):
+        assert main(['predict', 'run', str(other / name), '--out', f'{name}.csv']) == 0
+        rows = csv.DictReader((tmp_path / f'{name}.csv').read_text().splitlines())
+        right += sum(row['class'] == name for row in rows)
+    assert main(['test', 'run', '--images', str(other), '--json', 'scores.json']) == 0
+    assert f'on {other}, 8 images' in capsys.readouterr().out
+    scores = json.loads((tmp_path / 'scores.json').read_text())
+    assert scores['top1'] == pytest.approx(100 * right / 8, abs=0.01)
+    (other / 'daisy').rename(other / 'weed')
+    for flags, words in (
+        (['--images', str(other)], 'are not the classes that are set: weed'),
+        (['--images', str(other / 'tulip')], 'needs one folder for each class'),
+        (['--images', str(other), '--masks', str(other)], '--masks is for masks'),
+    ):
+        assert main(['test', 'run', *flags]) == 2
+        assert words in capsys.readouterr().err
 
 
 def test_what_is_missing_is_said(

@@ -99,9 +99,12 @@ def _is_hidden(name: str) -> bool:
 
 
 def number_classes(
-    spec: ImageClasses, root: Path, names: Sequence[str]
+    spec: ImageClasses, root: Path, names: Sequence[str], *, some: bool = False
 ) -> tuple[tuple[str, ...], dict[str, int]]:
-    """The names of all classes, and the label of each folder's name."""
+    """The names of all classes, and the label of each folder's name.
+
+    some: whether folders of some of the set classes do. Raises ValueError for other folders.
+    """
     if spec.class_list == 'imagenet':
         known = imagenet_classes()
         foreign = [name for name in names if name not in known]
@@ -112,10 +115,10 @@ def number_classes(
             )
         labels = {name: label for label, name in enumerate(known)}
         return tuple(known.values()), {name: labels[name] for name in names}
-    if spec.classes is not None and set(spec.classes) == set(names):
-        return spec.classes, {name: label for label, name in enumerate(spec.classes)}
     if spec.classes is not None:
-        odd = sorted(set(names) ^ set(spec.classes))
+        odd = sorted(set(names) - set(spec.classes) if some else set(names) ^ set(spec.classes))
+        if not odd:
+            return spec.classes, {name: label for label, name in enumerate(spec.classes)}
         raise ValueError(
             f'the folders in {root} are not the classes that are set: {named(odd)} is in only one '
             'of both; name all, or set no classes'

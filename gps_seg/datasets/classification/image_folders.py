@@ -56,7 +56,8 @@ def read_class_folders(spec: ImageClasses, root: Path, split: str) -> ImageList:
     else:
         chosen = _undivided(spec, root, part_of(split))
     names = sorted({name for listed in chosen.names.values() for name in listed})
-    classes, label_of = number_classes(spec, root, names)
+    # Images to test on alone may be of some of the classes.
+    classes, label_of = number_classes(spec, root, names, some=set(folders) == {'test'})
     pairs = [
         (image, label_of[name])
         for by_class in chosen.images
