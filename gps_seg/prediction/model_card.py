@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from mmseg.registry import DATASETS
 import gps_seg
 from gps_seg.delta import BASE_NAME, Delta
 from gps_seg.prediction.classes import classes_of
-from gps_seg.prediction.classifier import is_classifier
+from gps_seg.prediction.classifier import class_names, is_classifier
 from gps_seg.prediction.pipeline import dataset_of, default_scope
 from gps_seg.prediction.sources import Source, is_delta, read_delta
 
@@ -25,6 +25,14 @@ LICENCES = {
     'demo_sam.safetensors': 'Apache-2.0 (part of GPS-Seg)',
 }
 SPLITS = ('train', 'val', 'test')
+MOST_CLASSES = 20
+# Where predictions go, what is tested on, what a prediction holds.
+OF_MASKS = ('masks', 'images --masks masks', 'prediction.mask, prediction.probabilities')
+OF_CLASSES = (
+    'predictions.csv',
+    'folders_of_classes',
+    'prediction.name, prediction.probability, prediction.top(5)',
+)
 # In metrics.json: numbers that are no scores.
 COUNTS = (
     'best_epoch',
@@ -47,22 +55,19 @@ def model_card(source: Source) -> str:
     """
     if source.weights is None or not is_delta(source.weights):
         raise ValueError('a model card is of a run: name its work dir, or its delta')
-    if is_classifier(source.config):
-        raise ValueError(
-            'a model card tells of masks; of a classifier, gps-seg test and metrics.json of the '
-            'work dir have the scores'
-        )
+    of_masks = not is_classifier(source.config)
+    names = classes_of(dataset_of(source.config)) if of_masks else class_names(source)
     delta = read_delta(source.weights)
     metrics = _metrics(source)
     parts = [
         f'# {source.name}',
-        f'A segmentation model tuned with GPS-Seg {delta.metadata.get("version", "(unknown)")}. '
-        f'Classes: {", ".join(classes_of(dataset_of(source.config)).names)}.',
+        f'A {"segmentation model" if of_masks else "classifier"} tuned with GPS-Seg '
+        f'{delta.metadata.get("version", "(unknown)")}. {_listed(names.names)}.',
         _section('Parts', _parts(source, delta)),
         _section('Method', _method(delta, metrics)),
         _section('Data', data_lists(source.config)),
         _section('Scores', _scores(metrics)),
-        _usage(source),
+        _usage(source, of_masks),
         f'Written by GPS-Seg {gps_seg.__version__}. A score of one run says little about the '
         'next: see the number of images, and give intervals (`gps-seg test`).',
     ]
@@ -73,7 +78,8 @@ def data_lists(config: Config) -> dict[str, str]:
     """Of each split, the number of images and a SHA-256 over the names of images and masks.
 
     The names are those of the files without their folders, so that the hash is the same on every
-    machine. A split whose files are not here is said to be unknown.
+    machine; of a classifier those of images and their classes. A split whose files are not here is
+    said to be unknown.
     """
     found = {}
     for split in SPLITS:
@@ -84,10 +90,7 @@ def data_lists(config: Config) -> dict[str, str]:
             with default_scope(config):
                 dataset = DATASETS.build({**loader['dataset'].to_dict(), 'pipeline': []})
             entries = [dataset.get_data_info(index) for index in range(len(dataset))]
-            lines = sorted(
-                f'{Path(entry["img_path"]).name}\t{Path(entry["seg_map_path"]).name}'
-                for entry in entries
-            )
+            lines = sorted(_line_of(entry, dataset.metainfo) for entry in entries)
         except (OSError, ValueError, KeyError, TypeError, AssertionError) as error:
             reason = ' '.join(str(error).split())[:100]
             found[split] = f'unknown: the data are not here ({reason})'
@@ -95,6 +98,18 @@ def data_lists(config: Config) -> dict[str, str]:
         digest = hashlib.sha256('\n'.join(lines).encode()).hexdigest()
         found[split] = f'{len(lines)} images, SHA-256 of their names `{digest}`'
     return found
+
+
+def _line_of(entry: Mapping[str, Any], meta: Mapping[str, Any]) -> str:
+    """An image and what is to be learnt of it."""
+    if 'seg_map_path' in entry:
+        return f'{Path(entry["img_path"]).name}\t{Path(entry["seg_map_path"]).name}'
+    return f'{Path(entry["img_path"]).name}\t{meta["classes"][entry["gt_label"]]}'
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f' and {len(names) - MOST_CLASSES} more' if len(names) > MOST_CLASSES else ''
+    return f'{len(names)} classes: {", ".join(names[:MOST_CLASSES])}{more}'
 
 
 def licence_of(base: str) -> str:
@@ -152,21 +167,22 @@ def _cell(value: str) -> str:
     return ' '.join(str(value).split()).replace('|', '\\|')
 
 
-def _usage(source: Source) -> str:
+def _usage(source: Source, of_masks: bool) -> str:
     folder = source.work_dir or source.weights
+    out, test, fields = OF_MASKS if of_masks else OF_CLASSES
     return f"""\
 ## Use
 
 ```bash
-gps-seg predict {folder} images --out masks
-gps-seg test {folder} --images images --masks masks
+gps-seg predict {folder} images --out {out}
+gps-seg test {folder} --images {test}
 ```
 
 ```python
 import gps_seg
 
 predictor = gps_seg.load('{folder}')
-prediction = predictor('image.jpg')  # prediction.mask, prediction.probabilities
+prediction = predictor('image.jpg')  # {fields}
 ```
 
 The base has to lie where the config names it, below `GPS_SEG_DATA`, or be named by `--base`."""

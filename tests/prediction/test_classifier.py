@@ -1,6 +1,7 @@
 """A trained classifier in use: in Python, on the command line, exported."""
 
 import csv
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -129,3 +130,24 @@ def test_an_unnamed_threshold_or_window_is_refused(finished: Path) -> None:
         options: dict[str, Any] = settings
         with pytest.raises(ValueError, match=r'for masks|for one foreground'):
             gps_seg.load(finished / 'run', **options)
+
+
+def test_the_card_names_classes_data_and_scores(finished: Path, tmp_path: Path) -> None:
+    assert main(['export', str(finished / 'run'), '-o', str(tmp_path / 'card.md')]) == 0
+    card = (tmp_path / 'card.md').read_text()
+    classes = gps_seg.load(finished / 'run').classes.names
+    metrics = json.loads((finished / 'run/metrics.json').read_text())
+    data = json.loads((finished / 'fgvc/OxfordFlower/test.json').read_text())
+    numbers = sorted({int(label) for label in data.values()})
+    lines = sorted(
+        f'{Path(name).name}\t{classes[numbers.index(int(label))]}' for name, label in data.items()
+    )
+    for words in (
+        'A classifier tuned with GPS-Seg',
+        f'{len(classes)} classes: {classes[0]}, ',
+        f'| top1 | {metrics["top1"]:.2f} |',
+        f'{len(data)} images, SHA-256 of their names `'
+        + hashlib.sha256('\n'.join(lines).encode()).hexdigest(),
+        '--out predictions.csv',
+    ):
+        assert words in card
