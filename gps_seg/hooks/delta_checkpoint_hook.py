@@ -119,6 +119,12 @@ class DeltaCheckpointHook(Hook):
             runner.message_hub.update_info(BEST_SO_FAR, note)
             self._save(runner, BEST + tuning_of(runner).result_name)
             runner.logger.info(f'Best so far: {name} {score:.2f} on held-out images')
+        if score == 0:
+            runner.logger.warning(
+                f'{name} is 0 on held-out images: nothing of them is predicted right. Where that '
+                'stays, the training has collapsed: lower the learning rate '
+                '(optim_wrapper.optimizer.lr), or let it rise more slowly (param_scheduler)'
+            )
 
     def after_train(self, runner: Runner) -> None:
         result = result_path(runner)

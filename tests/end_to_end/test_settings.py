@@ -71,6 +71,21 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Ten
     return folder, dict(stock_model(run(quick_config(folder, 'plain'))).state_dict())
 
 
+def test_a_training_that_collapses_is_told(tmp_path: Path) -> None:
+    warning = 'mDice is 0 on held-out images'
+    config = quick_config(tmp_path, 'run')
+    run(config)
+    log = next(Path(config.work_dir).glob('*/*.log'))
+    assert warning not in log.read_text()
+    # After steps this large the model predicts background alone.
+    config = quick_config(tmp_path, 'collapsed')
+    config.optim_wrapper.optimizer = dict(type='SGD', lr=1e3)
+    config.optim_wrapper.clip_grad = dict(max_norm=1.0)
+    run(config)
+    log = next(Path(config.work_dir).glob('*/*.log'))
+    assert warning in log.read_text() and 'lower the learning rate' in log.read_text()
+
+
 GRFT = dict(_delete_=True, type='GRFT', k=2, pull=10.0)
 
 
