@@ -1,12 +1,14 @@
 """A config's `data` and `image_size`, said once and handed to whom they concern."""
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mmengine.config import Config
 
 LOADERS = ('train', 'val', 'test')
+TWO_CLASSES_LOSS, TWO_CLASSES_METRIC = 'BCESoftIoULoss', 'ForegroundMetric'
+IGNORE_INDEX = 255
 # The fields of MaskFolder that an own folder has; a test compares them.
 KEYS = (
     'root',
@@ -87,16 +89,27 @@ def _set_size(config: Config, place: Any, name: str) -> None:
 
 
 def _set_classes(config: Config, data: Mapping[str, Any]) -> None:
-    """Tell a SAM of several classes their number; compare that of another model."""
+    """Tell a SAM of several classes their number; compare that of another model.
+
+    With them go a loss and scores of several classes, in place of the recipes' of two; and of two
+    classes, that the data set has pixels to ignore.
+    """
     classes = data.get('classes')
     if classes is None or isinstance(classes, str) or not hasattr(classes, '__len__'):
         num_classes = 2
     else:
         num_classes = 2 if data.get('foreground') is not None else len(classes)
     model = config.get('model', {})
+    if num_classes > 2:
+        for name in ('val_evaluator', 'test_evaluator'):
+            _score_each_class(config.get(name))
     if model.get('type') == 'SAMSegmentor':
         if num_classes > 2 or model.get('num_classes') is not None:
             model['num_classes'] = num_classes
+        if num_classes > 2 and (model.get('loss') or {}).get('type') == TWO_CLASSES_LOSS:
+            model['loss'] = None  # the model's own for several
+        if data.get('ignore') is not None and model.get('ignore_index') is None:
+            model['ignore_index'] = IGNORE_INDEX  # as the data set marks them
         return
     head = model.get('decode_head')
     if isinstance(head, Mapping) and head.get('num_classes', num_classes) != num_classes:
@@ -104,3 +117,9 @@ def _set_classes(config: Config, data: Mapping[str, Any]) -> None:
             f'model.decode_head.num_classes is {head["num_classes"]}, but data has {num_classes} '
             f'classes; set model.decode_head.num_classes={num_classes} (and out_channels)'
         )
+
+
+def _score_each_class(evaluator: Any) -> None:
+    for metric in evaluator if isinstance(evaluator, Sequence) else (evaluator,):
+        if isinstance(metric, Mapping) and metric.get('type') == TWO_CLASSES_METRIC:
+            metric['type'] = 'SegmentationMetric'  # type: ignore[index]

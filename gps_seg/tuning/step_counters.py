@@ -16,6 +16,22 @@ def _sampled_product_flop(pattern: Tensor, left: Tensor, right: Tensor, **_: Any
     return 2 * pattern._nnz() * left.shape[1]
 
 
+def _attention_flop(
+    query: torch.Size, key: torch.Size, value: torch.Size, *_: Any, **__: Any
+) -> int:
+    """Two products: of queries and keys, and of their weights and the values."""
+    batch, heads, queries, width = query
+    return 2 * batch * heads * queries * key[-2] * (width + value[-1])
+
+
+def _attention_backward_flop(
+    grad: torch.Size, query: torch.Size, key: torch.Size, value: torch.Size, *_: Any, **__: Any
+) -> int:
+    """The weights again, and two products for each of the two of the forward pass."""
+    batch, heads, queries, width = query
+    return 2 * batch * heads * queries * key[-2] * (3 * width + 2 * value[-1])
+
+
 def _convolution_backward_flop(
     grad: torch.Size,
     input: torch.Size,
@@ -40,7 +56,13 @@ def flop_counter() -> FlopCounterMode:
 
     A multiply-add is two operations.
     """
-    right = {torch.ops.aten.convolution_backward: _convolution_backward_flop}
+    aten = torch.ops.aten
+    right = {
+        aten.convolution_backward: _convolution_backward_flop,
+        # Some versions of torch count the kernels of GPUs alone.
+        aten._scaled_dot_product_flash_attention_for_cpu: _attention_flop,
+        aten._scaled_dot_product_flash_attention_for_cpu_backward: _attention_backward_flop,
+    }
     return FlopCounterMode(display=False, custom_mapping=right)
 
 

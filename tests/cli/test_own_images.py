@@ -1,7 +1,9 @@
 """Training on two folders: which recipe, how many epochs, what is written."""
 
+import json
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from mmengine.config import Config
@@ -11,6 +13,7 @@ from gps_seg.cli.main import main
 from gps_seg.cli.recipes import RECIPES, choose_recipe, epochs_of, seconds_of
 from gps_seg.datasets import MaskFolderDataset
 from gps_seg.datasets.checks import Job, examine
+from gps_seg.delta import Delta
 from tests.foreign import FORMS, odd_folder, scene
 
 SIZES = [1, 8, 4]
@@ -97,3 +100,43 @@ def test_two_folders_of_odd_forms_train(
     assert stems == (run / 'lists/test.txt').read_text().split()
     assert built[0]['inputs'].shape == (3, 64, 64)
     assert np.unique(built[0]['data_samples'].gt_sem_seg.data).tolist() == [0, 1]
+
+
+def label_maps(root: Path, num: int, *, border: int, values: int) -> None:
+    """Images of coloured halves, with maps of their classes and a border of another value."""
+    for folder in ('images', 'masks'):
+        (root / folder).mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for index in range(num):
+        labels = np.zeros((64, 64), np.uint8)
+        labels[:, : 16 + index % 24] = 1
+        labels[40:] = values - 1
+        image = np.take(rng.integers(0, 255, (values, 3)), labels, axis=0).astype(np.uint8)
+        labels[:2] = border
+        cv2.imwrite(str(root / f'images/{index:02d}.png'), image)
+        cv2.imwrite(str(root / f'masks/{index:02d}.png'), labels)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('values', [3, 2])
+def test_label_maps_with_borders_train(
+    values: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    label_maps(tmp_path / 'maps', 20, border=255, values=values)
+    monkeypatch.chdir(tmp_path)
+    arguments = ['--images', 'maps/images', '--masks', 'maps/masks', '--recipe', 'sam_demo']
+    classes = 'background,road,car' if values == 3 else 'background,road'
+    arguments += ['--work-dir', 'run', '--classes', classes]
+    options = ['data.ignore=255', 'train_cfg.max_epochs=1', 'image_size=64']
+    options += ['train_dataloader.batch_size=4']
+    for loader in ('train', 'val', 'test'):
+        options += [
+            f'{loader}_dataloader.num_workers=0',
+            f'{loader}_dataloader.persistent_workers=False',
+        ]
+    assert main(['train', *arguments, '--cfg-options', *options]) == 0
+    metrics = json.loads((tmp_path / 'run/metrics.json').read_text())
+    assert ('Dice_car' in metrics) == (values == 3)
+    delta = Delta.load(tmp_path / 'run/delta.safetensors')
+    assert any('class_masks' in name for name in delta.whole) == (values == 3)
+    assert main(['test', 'run', '--images', 'maps/images', '--masks', 'maps/masks']) == 0

@@ -88,7 +88,15 @@ def test_an_unexpanded_config_says_who_reads_it(tmp_path: Path) -> None:
 
 def test_several_classes_tell_a_sam_their_number(tmp_path: Path) -> None:
     text = "data = dict(classes=('a', 'b', 'c'))"
-    assert load_config(mine(tmp_path, text)).model.num_classes == 3
+    config = load_config(mine(tmp_path, text))
+    assert config.model.num_classes == 3 and config.model.loss is None
+    assert config.val_evaluator.type == config.test_evaluator.type == 'SegmentationMetric'
+    assert config.model.get('ignore_index') is None
+    own = text + "\nmodel = dict(loss=dict(type='MonaiTverskyLoss'))"
+    assert load_config(mine(tmp_path, own)).model.loss.type == 'MonaiTverskyLoss'
+    ignoring = load_config(mine(tmp_path, 'data = dict(ignore=7)'))
+    assert ignoring.model.ignore_index == 255 and 'loss' in ignoring.model
+    assert ignoring.val_evaluator.type == 'ForegroundMetric'
     picked = "data = dict(classes=('a', 'b', 'c'), foreground='b')"
     assert 'num_classes' not in load_config(mine(tmp_path, picked)).model
 
