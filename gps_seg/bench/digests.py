@@ -40,10 +40,16 @@ def config_digest(config: dict[str, Any]) -> str:
 
 
 def list_digest(files: Iterable[str | Path]) -> str:
-    """The digest of a list of files: their names and sizes, in this order."""
+    """The digest of a list of files: their names and sizes, in this order.
+
+    A part of a file, such as `train#17` of a pickle, has the size of the whole; what is no file at
+    all has none.
+    """
     digest = hashlib.sha256()
     for file in map(Path, files):
-        digest.update(f'{file.name}\0{file.stat().st_size}\0'.encode())
+        whole = file if file.is_file() else Path(str(file).rpartition('#')[0])
+        size = whole.stat().st_size if whole.is_file() else 0
+        digest.update(f'{file.name}\0{size}\0'.encode())
     return digest.hexdigest()[:DIGITS]
 
 

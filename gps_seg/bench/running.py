@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -16,7 +17,7 @@ from gps_seg.bench.cells import Cell
 from gps_seg.bench.claims import BEAT, Claim, claim, write_once
 from gps_seg.bench.estimates import Estimates
 from gps_seg.bench.suite import Column
-from gps_seg.files import write_content
+from gps_seg.files import num_bytes, write_content
 from gps_seg.runner.history import time_in_words
 
 LOG = 'log.txt'
@@ -121,7 +122,7 @@ class Workers:
     def _run(self, number: int, cell: AnyCell, mine: Claim) -> None:
         folder = self.board.place(cell)
         prepare(cell, self.board)
-        start = time.monotonic()
+        start, said = time.monotonic(), num_bytes(folder / LOG)
         code = self._wait(self._start(number, folder), mine)
         with self._lock:
             result = self.board.result(cell)
@@ -130,7 +131,7 @@ class Workers:
                 self.estimates.learn(cell, result)
                 self._report(cell, result, time.monotonic() - start)
             elif not self._stop.is_set() and mine.holds():
-                self._fail(cell, code)
+                self._fail(cell, code, said)
             mine.release()
             self.board.refresh()
             write_summary(self.board)
@@ -160,10 +161,14 @@ class Workers:
                     beat = time.monotonic()
         return process.returncode
 
-    def _fail(self, cell: AnyCell, code: int) -> None:
+    def _fail(self, cell: AnyCell, code: int, said: int) -> None:
+        """said: the bytes of the log that are of earlier attempts."""
         folder = self.board.place(cell)
         number = len(self.board.failures(cell)) + 1
-        error = last_error(folder / LOG) or f'the process ended with code {code}'
+        if code < 0:
+            error = f'the process was killed by {_signal(-code)} (out of memory?)'
+        else:
+            error = last_error(folder / LOG, said) or f'the process ended with code {code}'
         write_once(
             folder / f'failure-{number}.json',
             {'error': error, 'code': code, 'when': time.strftime('%Y-%m-%dT%H:%M:%S%z')},
@@ -198,11 +203,18 @@ def prepare(cell: AnyCell, board: Board) -> None:
     write_content(folder / 'cell.json', json.dumps(about, indent=2) + '\n')
 
 
-def last_error(log: Path) -> str | None:
-    """The last line of a log that names an error."""
+def _signal(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f'signal {number}'
+
+
+def last_error(log: Path, start: int = 0) -> str | None:
+    """The last line of a log that names an error; start: the byte to look from."""
     if not log.is_file():
         return None
-    lines = log.read_bytes()[-20_000:].decode(errors='replace').splitlines()
+    lines = log.read_bytes()[start:][-20_000:].decode(errors='replace').splitlines()
     named = [line.strip() for line in lines if 'Error' in line.partition(':')[0]]
     return named[-1][:TAIL] if named else None
 

@@ -3,11 +3,10 @@
 import argparse
 import json
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from mmengine.config import Config
@@ -26,13 +25,15 @@ from gps_seg.cli.models import A_MODEL
 from gps_seg.cli.processes import add_launcher, connect_processes, disconnect_processes
 from gps_seg.cli.tables import show, table
 from gps_seg.cli.test_classes import test_classes
+from gps_seg.datasets.reading import LoadImage
 from gps_seg.files import write_content
 from gps_seg.prediction import Prediction, Predictor
-from gps_seg.prediction.classes import Classes
+from gps_seg.prediction.classes import Classes, classes_of
 from gps_seg.prediction.classifier import is_classifier
 from gps_seg.prediction.loading import load_source
 from gps_seg.prediction.pair_scores import score_pairs
 from gps_seg.prediction.pairs import Pair, pairs_of_config, pairs_of_folders
+from gps_seg.prediction.pipeline import dataset_of
 from gps_seg.prediction.predictor import Sample
 from gps_seg.prediction.scoring import TOLERANCE, ImageScore, Mask
 from gps_seg.prediction.sources import Source, find_source
@@ -45,40 +46,74 @@ from gps_seg.visualization import overlay_image, save_image
 
 
 class _Saver:
-    """Writes predicted masks and pictures under the images' own names."""
+    """Writes predicted masks and pictures under the images' own names.
+
+    classes: of a config's evaluation, whose samples do not tell them.
+
+    Raises ValueError, and writes nothing there, where a result would take the place of an image, a
+    mask or another result.
+    """
 
     def __init__(self, out: Path | None, show_dir: Path | None) -> None:
         self.out, self.show_dir = out, show_dir
+        self.classes: Classes | None = None
+        self._inputs: set[Path] = set()
+        self._made: dict[Path, str] = {}
         for folder in (out, show_dir):
             if folder is not None:
                 folder.mkdir(parents=True, exist_ok=True)
 
-    def sample(self, sample: Any) -> None:
-        """Of the evaluation of a config's test split: a background and a foreground."""
-        mask = sample.pred_sem_seg.data[0].cpu().numpy() == 1
-        name = f'{Path(sample.img_path).stem}.png'
+    def keep_off(self, inputs: Iterable[str | Path]) -> None:
+        """Never write to these files."""
+        self._inputs |= {Path(file).resolve() for file in inputs}
+
+    def _place(self, folder: Path, image: str | Path, page: int | None) -> Path:
+        name = Path(image).stem if page is None else f'{Path(image).stem}_page{page}'
+        place = folder / f'{name}.png'
+        source = str(image) if page is None else f'{image}, page {page}'
+        if place.resolve() in self._inputs:
+            raise ValueError(f'{place} is an input, which is never replaced; choose another folder')
+        # One step, since threads write.
+        other = self._made.setdefault(place, source)
+        if other != source:
+            raise ValueError(
+                f'{other} and {source} would both be written to {place}; score them one after the '
+                'other, into folders of their own'
+            )
+        return place
+
+    def _write(self, image: Any, pixels: Any, mask: Mask, truth: Mask, classes: Classes) -> None:
+        """image: (path, page). pixels: as read, blue first."""
         if self.out is not None:
-            save_image(mask.astype(np.uint8) * 255, self.out / name)
-        if self.show_dir is not None:
-            image = cv2.cvtColor(cv2.imread(sample.img_path), cv2.COLOR_BGR2RGB)
-            truth = sample.gt_sem_seg.data[0].cpu().numpy() == 1
-            save_image(overlay_image(image, truth, mask), self.show_dir / name)
+            shown = visible(mask.astype(np.uint8), classes, as_ids=False)
+            save_image(shown, self._place(self.out, *image))
+        if self.show_dir is None:
+            return
+        if classes.is_binary:
+            seen = np.ascontiguousarray(pixels[..., ::-1]).astype(np.uint8)
+            picture = overlay_image(seen, truth == 1, mask == 1)
+        else:
+            picture = picture_of(pixels, mask, classes)[..., ::-1]
+        save_image(np.ascontiguousarray(picture), self._place(self.show_dir, *image))
+
+    def sample(self, sample: Any) -> None:
+        """Of the evaluation of a config's test split."""
+        if self.out is None and self.show_dir is None:
+            return
+        assert self.classes is not None
+        mask, truth = (
+            data.data[0].cpu().numpy() for data in (sample.pred_sem_seg, sample.gt_sem_seg)
+        )
+        image = (sample.img_path, sample.get('page'))
+        read = {'img_path': image[0]} | ({} if image[1] is None else {'page': image[1]})
+        self._write(image, LoadImage().transform(read)['img'], mask, truth, self.classes)
 
     def pair(
         self, pair: Pair, sample: Sample, made: Prediction, truth: Mask, classes: Classes
     ) -> None:
         """Of a predictor, of any number of classes."""
-        name = f'{pair.image.stem}.png'
-        if self.out is not None:
-            save_image(visible(made.mask, classes, as_ids=False), self.out / name)
-        if self.show_dir is None:
-            return
-        image = np.ascontiguousarray(sample.image[..., ::-1]).astype(np.uint8)
-        if classes.is_binary:
-            picture = overlay_image(image, truth == 1, made.mask == 1)
-        else:
-            picture = picture_of(sample.image, made.mask, classes)[..., ::-1]
-        save_image(np.ascontiguousarray(picture), self.show_dir / name)
+        image = (pair.image, pair.entry.get('page'))
+        self._write(image, sample.image, made.mask, truth, classes)
 
 
 def test(config: Config, weights: Path, saver: _Saver) -> dict[str, float]:
@@ -91,7 +126,18 @@ def test(config: Config, weights: Path, saver: _Saver) -> dict[str, float]:
     evaluator = Evaluator(config.test_evaluator)
     if hasattr(loader.dataset, 'metainfo'):
         evaluator.dataset_meta = loader.dataset.metainfo
+    if saver.out is not None or saver.show_dir is not None:
+        saver.classes = classes_of(dataset_of(config))
+        saver.keep_off(_files_of(loader.dataset))
     return evaluate(model, loader, evaluator, each=saver.sample, name='Test')
+
+
+def _files_of(dataset: Any) -> Iterator[str]:
+    """The files of images and masks of a data set that names them."""
+    if hasattr(dataset, 'get_data_info'):
+        for index in range(len(dataset)):
+            entry = dataset.get_data_info(index)
+            yield from (entry[key] for key in ('img_path', 'seg_map_path') if entry.get(key))
 
 
 def score(
@@ -138,7 +184,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         ('--images', 'FOLDER', 'score on these images; of a classifier, in folders of classes'),
         ('--masks', 'FOLDER', 'their true masks, files of the same names'),
         ('--csv', 'FILE', 'where to write the scores of every image'),
-        ('--out', 'FOLDER', 'where to write the predicted masks (PNG, 0 and 255)'),
+        ('--out', 'FOLDER', 'where to write the predicted masks (PNG; 0 and 255, or class ids)'),
         ('--show-dir', 'FOLDER', 'where to write pictures of truth and prediction'),
         ('--json', 'FILE', 'where to write the metrics too'),
         ('--base', 'FILE', 'the base, where it is not where the config says'),
@@ -202,6 +248,7 @@ def test_in_detail(arguments: argparse.Namespace, saver: _Saver) -> None:
     # MONAI warns of an argument that its own code gives (monai/metrics/utils.py).
     warnings.filterwarnings('ignore', message='monai.metrics.utils get_mask_edges')
     predictor = load_source(source, base=arguments.base, device=arguments.device)
+    saver.keep_off(file for pair in pairs for file in (pair.image, pair.mask))
     scores = score(predictor, pairs, saver, arguments.tolerance)
     estimates = summarise(scores)
     title = f'{source.name} on {name}, {len(scores)} images, 95 % intervals by bootstrap:'

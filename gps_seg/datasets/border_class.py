@@ -53,9 +53,10 @@ class AddBorderClass(BaseTransform):
                 f'{results["seg_map_path"]} holds class {self.label} already; give the border '
                 'another label'
             )
-        image = results['img']
-        if image.shape[:2] != mask.shape:
-            image = LoadImage().transform({'img_path': results['img_path']})['img']
+        image = results.get('img')
+        if image is None or image.shape[:2] != mask.shape:
+            of_file: dict[str, Any] = {k: results[k] for k in ('img_path', 'page') if k in results}
+            image = LoadImage().transform(of_file)['img']
         border = black_border(image, darkest=self.darkest, min_share=self.min_share)
         results['gt_seg_map'] = np.where(border & (mask == 0), np.uint8(self.label), mask)
         return results

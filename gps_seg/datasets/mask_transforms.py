@@ -41,7 +41,9 @@ def read_mask_picture(path: str | Path, page: int | None = None) -> Picture:
     if palette is None:
         return picture
     colours = palette[distinct(picture.pixels.astype(np.uint16))]
-    if (colours == colours[:, :1]).all() and len(np.unique(colours[:, 0])) == len(colours):
+    grey = (colours == colours[:, :1]).all() and len(np.unique(colours[:, 0])) == len(colours)
+    # Of a palette of classes, an image may use no colours but black and a grey.
+    if grey and ((palette == palette[:, :1]).all() or np.isin(colours, (0, 255)).all()):
         return replace(picture, pixels=palette[picture.pixels][..., 0], palette=None)
     return picture
 
@@ -51,6 +53,7 @@ def class_indices(picture: Picture, labels: Labels) -> np.ndarray:
 
     Raises ValueError that says what the mask's values look like, and the next step.
     """
+    picture = _spread(picture, labels)
     if labels.by == 'clusters':
         return _two_classes(picture, labels)
     if picture.lossy:
@@ -61,6 +64,17 @@ def class_indices(picture: Picture, labels: Labels) -> np.ndarray:
         return _ids(picture, labels)
     except ValueError as error:
         raise ValueError(f'{error}; {SAY_VALUES}') from error
+
+
+def _spread(picture: Picture, labels: Labels) -> Picture:
+    """A mask of one bit as 0 and 255, where its labels speak of these values and not of 0 and 1."""
+    pixels = picture.pixels
+    if pixels.dtype != bool and (picture.bits > 1 or picture.palette is not None):
+        return picture
+    named = {value for group in (*(labels.values or ()), labels.ignore) for value in group}
+    if labels.threshold is None and not (255 in named and 1 not in named):
+        return picture
+    return replace(picture, pixels=pixels.astype(np.uint8) * np.uint8(255), bits=8)
 
 
 def _ids(picture: Picture, labels: Labels) -> np.ndarray:
@@ -96,36 +110,46 @@ def _two_classes(picture: Picture, labels: Labels) -> np.ndarray:
         pixels = pixels.astype(np.uint8)
     if labels.threshold is not None:
         colours = pixels[..., :3].max(axis=2) if pixels.ndim == 3 else pixels
-        return (colours > labels.threshold).astype(np.uint8)
+        mask = (colours > labels.threshold).astype(np.uint8)
+        if labels.ignore:
+            mask[_ignored(picture, labels)] = IGNORED
+        return mask
     try:
         if not labels.ignore:
             return mask_of(pixels, lossy=lossy).astype(np.uint8)
-        if lossy:
-            raise ValueError(f'`ignore` names exact values, but {JPEG_LABELS}')
         return _two_and_ignored(picture, labels)
     except ValueError as error:
         raise ValueError(f'it is not of two values: {error}; {TWO_VALUES}') from error
 
 
 def _two_and_ignored(picture: Picture, labels: Labels) -> np.ndarray:
+    ignored = _ignored(picture, labels)
     if isinstance(labels.ignore[0], tuple):
-        colours = _colours_of(picture)
-        ignored = np.zeros(colours.shape[:2], bool)
-        for colour in labels.ignore:
-            ignored |= (colours == np.array(colour)).all(axis=2)
-        rest = np.where(ignored[..., None], 0, colours)
+        rest = np.where(ignored[..., None], 0, _colours_of(picture))
         mask = mask_of(rest.astype(np.uint8), lossy=False).astype(np.uint8)
     else:
-        if not is_grey(picture.pixels, lossy=False):
-            raise ValueError('it is coloured, so `ignore` names colours: [(255, 255, 255)]')
         grey = grey_of(picture.pixels)
         grey = grey.astype(np.uint8) if grey.dtype == bool else grey
-        ignored = np.isin(grey, np.array(labels.ignore))
         mask = np.zeros(grey.shape, np.uint8)
         if not ignored.all():
             mask[~ignored] = grey_mask(grey[~ignored][None], lossy=False)[0]
     mask[ignored] = IGNORED
     return mask
+
+
+def _ignored(picture: Picture, labels: Labels) -> np.ndarray:
+    """Which pixels have one of the values to ignore, (H, W) bool."""
+    if picture.lossy:
+        raise ValueError(f'`ignore` names exact values, but {JPEG_LABELS}')
+    if not isinstance(labels.ignore[0], tuple):
+        if not is_grey(picture.pixels, lossy=False):
+            raise ValueError('it is coloured, so `ignore` names colours: [(255, 255, 255)]')
+        return np.isin(grey_of(picture.pixels), np.array(labels.ignore))
+    colours = _colours_of(picture)
+    ignored = np.zeros(colours.shape[:2], bool)
+    for colour in labels.ignore:
+        ignored |= (colours == np.array(colour)).all(axis=2)
+    return ignored
 
 
 @TRANSFORMS.register_module()

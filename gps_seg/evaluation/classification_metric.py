@@ -86,6 +86,11 @@ class ClassificationMetric(BaseMetric):
                 if sample.get(name) is None:
                     raise ValueError(f'{path} has no {name}; {step}')
             self._num_classes = len(sample['pred_scores'])
+            if not torch.as_tensor(sample['pred_scores']).isfinite().all():
+                raise ValueError(
+                    f'the prediction of {path} is not finite; lower the learning rate, or compute '
+                    'in fp32 (without --amp, fp16=False of the loop)'
+                )
             counted = _counted(path, self._among(sample['pred_scores']), int(sample['gt_label']))
             told = {key: sample[key] for key in ('corruption', 'severity') if sample.get(key)}
             self.results.append(replace(counted, **told))

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -145,6 +146,8 @@ def _named_deltas(
         named[name] = read_delta(path)
         if named[name].metadata.get(CONFIG) and path != own:
             _check_same_use(source, path, config_of(named[name], path))
+            if is_classifier(source.config):
+                _check_same_names(source, path)
     return named
 
 
@@ -155,6 +158,15 @@ def _check_same_use(source: Source, path: Path, other: Config) -> None:
         raise ValueError(
             f'{path} was trained with another {" and ".join(differing)} than {source.name}, so '
             'that they cannot share a loaded model; load it by itself'
+        )
+
+
+def _check_same_names(source: Source, path: Path) -> None:
+    mine, theirs = (class_names(replace(source, weights=w)).names for w in (source.weights, path))
+    if mine != theirs:
+        raise ValueError(
+            f'{path} was trained with another list of classes than {source.name}, so that they '
+            'cannot share a loaded model; load it by itself'
         )
 
 

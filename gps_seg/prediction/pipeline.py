@@ -12,11 +12,12 @@ from mmseg.registry import TRANSFORMS
 from numpy.typing import NDArray
 from PIL import Image
 
+from gps_seg.datasets.coco import is_coco
 from gps_seg.datasets.reading import to_uint8
 
 # Steps of a pipeline by what they do; a scope (`mmseg.LoadAnnotations`) is no part of the name.
 READS_IMAGE = ('LoadImage', 'LoadImageFromFile', 'LoadSingleRSImageFromFile')
-READS_TRUTH = ('LoadMask', 'LoadAnnotations', 'LoadDepthAnnotation')
+READS_TRUTH = ('LoadMask', 'LoadAnnotations', 'LoadDepthAnnotation', 'AddBorderClass')
 NEEDS_TRUTH = ('BoxPrompt', 'LoadObjects', 'ObjectPrompts')
 
 Pixels = NDArray[np.generic]
@@ -129,7 +130,8 @@ class ImagePipeline:
             'ori_shape': tuple(shape[:2]),
             'img_shape': tuple(shape[:2]),
         }
-        if not Path(mask).is_file():
+        file = str(mask).rpartition('#')[0] if is_coco(mask) else mask
+        if not Path(file).is_file():
             raise FileNotFoundError(f'no mask {mask}')
         for step in self.truth_steps:
             results = _applied(step, results)

@@ -214,3 +214,21 @@ def test_a_dry_run_leaves_no_suite_to_report_on(
     assert not (out / 'suite.json').exists()
     assert main(['report', str(out)]) == 2
     assert 'give the folder that gps-seg bench run has written' in capsys.readouterr().err
+
+
+def test_the_error_of_an_attempt_is_its_own(suite: Suite, tmp_path: Path) -> None:
+    board = Board(broken(suite), tmp_path)
+    (cell,) = board.todo()
+    prepare(cell, board)
+    log = board.place(cell) / 'log.txt'
+    log.write_text('ValueError: of the first attempt\n')
+    said = log.stat().st_size
+    assert last_error(log) == 'ValueError: of the first attempt'
+    assert last_error(log, said) is None
+    crew = workers(board, [])
+    crew._fail(cell, -9, said)
+    crew._fail(cell, 3, said)
+    assert board.failures(cell) == [
+        'the process was killed by SIGKILL (out of memory?)',
+        'the process ended with code 3',
+    ]

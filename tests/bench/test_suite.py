@@ -96,6 +96,13 @@ def test_the_digest_of_a_list_tells_another_file_and_another_order(tmp_path: Pat
     assert digests.list_digest(files[::-1]) != first
     files[0].write_text('longer')
     assert digests.list_digest(files) != first
+    # Of a pickle, a COCO file or a stack of pages, parts are listed.
+    parts = [f'{files[0]}#{number}' for number in range(2)]
+    listed = digests.list_digest(parts)
+    assert listed != digests.list_digest(parts[::-1])
+    files[0].write_text('as long as before?')
+    assert digests.list_digest(parts) != listed
+    assert digests.list_digest(['nowhere'])
 
 
 def test_the_learning_rate_of_the_suite_reaches_its_config(suite: Suite) -> None:

@@ -183,6 +183,14 @@ def test_anybodys_folders_are_scored(folder: Path, tmp_path: Path, capsys: Text)
     names = [path.name for path in images(folder)]
     for place in ('out', 'show'):
         assert sorted(path.name for path in (tmp_path / place).iterdir()) == names
+    # Never onto what is scored, nor two results into one file.
+    before = {path: path.read_bytes() for path in (folder / 'discs').rglob('*.png')}
+    for place in ('images', 'masks'):
+        for flag in ('--out', '--show-dir'):
+            target = [flag, str(folder / 'discs' / place), '--device', 'cpu']
+            assert test.main([str(folder / 'segformer'), *data, *target]) == 2
+            assert 'is an input, which is never replaced' in capsys.readouterr().err
+    assert before == {path: path.read_bytes() for path in (folder / 'discs').rglob('*.png')}
     assert test.main([str(folder / 'sam'), *data[:2]]) == 2
     assert 'give --images and --masks together' in capsys.readouterr().err
     assert test.main(['gps_sam_demo.py']) == 2

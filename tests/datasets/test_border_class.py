@@ -123,3 +123,14 @@ def test_nearly_every_real_image_has_a_border_that_spares_the_polyps() -> None:
     border = np.array([(label == 2).float().mean().item() for label in labels])
     assert (border > 0.02).all()
     assert 0.1 < border.mean() < 0.25
+
+
+def test_the_border_is_found_in_the_file_where_no_image_was_read(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / 'a.png'), framed())
+    truth = dict(
+        img_path=str(tmp_path / 'a.png'),
+        gt_seg_map=np.zeros((100, 140), np.uint8),
+        seg_map_path='a',
+    )
+    results = AddBorderClass().transform(truth)
+    np.testing.assert_array_equal(results['gt_seg_map'], 2 * black_border(framed()))

@@ -183,3 +183,50 @@ def test_every_page_of_a_stack_is_an_image_of_its_own(tmp_path: Path) -> None:
     image, mask = scene(12 - 1)
     np.testing.assert_array_equal(dataset[3]['img'][..., ::-1], image)
     np.testing.assert_array_equal(dataset[3]['gt_seg_map'], mask)
+
+
+def test_a_threshold_leaves_out_what_is_ignored(tmp_path: Path) -> None:
+    stored = np.array([[0, 90, 110, 254, 255, 255]], np.uint8).repeat(4, axis=0)
+    path = save(tmp_path / 'a.png', stored)
+    expected = np.array([[0, 0, 1, 1, 255, 255]]).repeat(4, axis=0)
+    np.testing.assert_array_equal(load(path, threshold=100, ignore=255), expected)
+
+
+@pytest.mark.parametrize(
+    'said',
+    [
+        dict(threshold=127),
+        dict(threshold=0.5),
+        dict(foreground=255),
+        dict(foreground=1),
+        dict(classes=dict(background=0, polyp=255)),
+        dict(classes=dict(background=0, polyp=1)),
+        {},
+    ],
+    ids=str,
+)
+def test_a_mask_of_one_bit_has_the_values_that_are_said(
+    said: dict[str, Any], tmp_path: Path
+) -> None:
+    drawn = np.zeros((20, 30), bool)
+    drawn[5:12, 4:20] = True
+    for suffix in ('.png', '.tif'):
+        path = tmp_path / f'a{suffix}'
+        Image.fromarray(drawn).save(path)
+        np.testing.assert_array_equal(load(path, **said), drawn)
+
+
+def test_an_image_of_few_classes_keeps_the_indices_of_its_palette(tmp_path: Path) -> None:
+    # As of PASCAL VOC: class 7 is grey, and its neighbours are not.
+    colours = np.zeros((21, 3), np.uint8)
+    for index in range(21):
+        for bit in range(8):
+            colours[index, bit % 3] |= (index >> bit & 1) << (7 - bit // 3)
+    assert colours[7].tolist() == [128, 128, 128]
+    image = Image.fromarray(np.array([[0, 7, 7, 0]], np.uint8).repeat(3, axis=0), mode='P')
+    image.putpalette(colours.ravel().tolist())
+    image.save(tmp_path / 'a.png')
+    expected = np.array([[0, 1, 1, 0]]).repeat(3, axis=0)
+    np.testing.assert_array_equal(load(tmp_path / 'a.png', foreground=7), expected)
+    names = tuple(f'class {index}' for index in range(21))
+    np.testing.assert_array_equal(load(tmp_path / 'a.png', classes=names), 7 * expected)

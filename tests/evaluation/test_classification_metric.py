@@ -128,3 +128,12 @@ def test_some_corruptions_alone_have_no_mce() -> None:
     assert found['mean_corruption_error'] == pytest.approx(np.mean(list(errors.values())))
     with pytest.raises(ValueError, match='15 corruptions'):
         scored(CorruptionErrorMetric(), samples(*drawn(2, 4)))
+
+
+@pytest.mark.parametrize('value', [float('nan'), float('inf')])
+def test_a_prediction_that_is_not_finite_is_no_score(value: float) -> None:
+    values, labels = drawn(4, 7)
+    values[2, labels[2]] = value
+    metric = ClassificationMetric()
+    with pytest.raises(ValueError, match=r'prediction of 2\.png is not finite; lower'):
+        metric.process({}, samples(values, labels))

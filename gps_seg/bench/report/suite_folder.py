@@ -114,7 +114,12 @@ def _read_images(path: Path) -> ImageScores:
     try:
         names = short_paths([row['image'] for row in rows])
         return {
-            metric: {name: float(row[metric]) for name, row in zip(names, rows, strict=True)}
+            # Empty of a class that an image does not have.
+            metric: {
+                name: float(row[metric])
+                for name, row in zip(names, rows, strict=True)
+                if row[metric] != ''
+            }
             for metric in metrics
         }
     except (KeyError, TypeError, ValueError) as error:

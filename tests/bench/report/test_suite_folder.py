@@ -32,6 +32,13 @@ def test_scores_of_images_are_read_by_the_part_of_the_path_that_differs(made: Ma
     assert cell.images['Dice'] == {'x/1.jpg': 50.0, 'y/1.jpg': 60.0}
 
 
+def test_a_class_that_an_image_lacks_has_no_score_there(made: MadeSuite) -> None:
+    folder = made.final('kvasir_seg', 'gps_k10', 0)
+    (folder / 'images.csv').write_text('image,Dice,Dice_car\n/a/1.jpg,50,\n/a/2.jpg,60,70\n')
+    (cell,) = read_suite_folder(made.write_suite()).cells
+    assert cell.images == {'Dice': {'1.jpg': 50.0, '2.jpg': 60.0}, 'Dice_car': {'2.jpg': 70.0}}
+
+
 def test_one_image_keeps_its_name() -> None:
     assert short_paths(['/data/images/a.jpg']) == ['a.jpg']
     assert short_paths([]) == []
