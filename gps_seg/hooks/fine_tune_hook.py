@@ -39,7 +39,7 @@ class FineTuneHook(Hook):
     method: which method and its settings, as in `dict(type='GPS', k=1)`.
     selection_pass: see `SelectionPass`.
     probe: compare every compact gradient with the dense one before training, and name what gets no
-        gradient; costs two training steps of one image.
+        gradient; costs two training steps of two images.
     plan: a plan file to train instead of selecting, as `gps-seg select` and every run write;
         relative to the working directory or to the data root.
     engine: how the gradients of selected entries are computed, as in `gps_seg.make_sparse`.

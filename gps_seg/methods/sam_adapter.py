@@ -184,8 +184,8 @@ class SAMAdapter:
     mask_rate: share of the frequencies that H leaves out, in [0, 1].
     whole: what is trained whole besides, as `part_names` takes it.
     seed: of the initial values.
-    train_from: the number of the first block that gets prompts, or the share of the blocks that
-        stay as they are, in [0, 1); see `late_parts`.
+    train_from: the number of the first block that gets prompts, the share of the blocks that stay
+        as they are, in [0, 1), or 'auto' with a budget; see `late_parts`.
     budget: with train_from='auto', what a training step may cost: settings of `CostBudget`.
     """
 

@@ -249,8 +249,8 @@ class SSF:
     std: of the initial values around 1 and 0; 0 starts exactly from the base.
     whole: what is trained whole besides, as `part_names` takes it.
     seed: of the initial values.
-    train_from: the number of the first block that is trained, or the share of the blocks that stay
-        frozen, in [0, 1); see `late_parts`.
+    train_from: the number of the first block that is trained, the share of the blocks that stay
+        frozen, in [0, 1), or 'auto' with a budget; see `late_parts`.
     budget: with train_from='auto', what a training step may cost: settings of `CostBudget`.
     """
 

@@ -175,8 +175,8 @@ class VPT:
     deep: whether every block has its own.
     whole: what is trained whole besides, as `part_names` takes it.
     seed: of the initial values.
-    train_from: the number of the first block that is trained (where shallow prompts join), or the
-        share of the blocks that stay frozen, in [0, 1); see `late_parts`.
+    train_from: the number of the first block that is trained (where shallow prompts join), the
+        share of the blocks that stay frozen, in [0, 1), or 'auto' with a budget; see `late_parts`.
     budget: with train_from='auto', what a training step may cost: settings of `CostBudget`.
     """
 

@@ -4,7 +4,7 @@
 
 The layers of ViT-B: one global block at 64 x 64 tokens, and 25 windows of 14 x 14. One thread; the
 ways take turns in one process; medians of the processor time, which other programs disturb less
-than the wall time. Prints a Markdown table.
+than the wall time; and what a layer saves for the backward pass. Prints a Markdown table.
 """
 
 import argparse
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from gps_seg.models.image_encoder import EncoderAttention
+from gps_seg.tuning.step_counters import SavedBytes
 
 WIDTH, HEADS = 768, 12
 CASES = {'64 x 64 tokens': (1, 64), '25 windows of 14 x 14': (25, 14)}
@@ -39,6 +40,13 @@ def once(attention: EncoderAttention, tokens: Tensor, dtype: torch.dtype) -> tup
     return middle - start, time.process_time() - middle
 
 
+def kept(attention: EncoderAttention, tokens: Tensor, dtype: torch.dtype) -> float:
+    """MiB that the layer saves for the backward pass."""
+    with SavedBytes(attention) as saved, torch.autocast('cpu', dtype, dtype != torch.float32):
+        attention(tokens)
+    return saved.total / 2**20
+
+
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
@@ -46,7 +54,8 @@ def main() -> None:
     rounds = parser.parse_args().rounds
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    print('| layer | computed in | way | forward s | backward s |\n|---|---|---|---|---|')
+    print('| layer | computed in | way | forward s | backward s | kept MiB |')
+    print('|---|---|---|---|---|---|')
     for case, (num, grid) in CASES.items():
         attention = layer(grid)
         tokens = torch.randn(num, grid, grid, WIDTH, requires_grad=True)
@@ -59,7 +68,9 @@ def main() -> None:
             for way in WAYS:
                 passes = zip(*seconds[way][1:], strict=True)  # the first warms up
                 figures = ' | '.join(f'{statistics.median(times):.2f}' for times in passes)
-                print(f'| {case} | {str(dtype).removeprefix("torch.")} | {way} | {figures} |')
+                attention.way = way
+                name, saved = str(dtype).removeprefix('torch.'), kept(attention, tokens, dtype)
+                print(f'| {case} | {name} | {way} | {figures} | {saved:.0f} |')
 
 
 if __name__ == '__main__':
