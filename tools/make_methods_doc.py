@@ -56,8 +56,8 @@ Python, `gps_seg.tune(model, loader, method='gps', k=1)`. Trained whole besides,
 are the head (for SAM: the mask decoder) and what no weight file filled.
 
 Every method can be undone; every one but `peft` keeps the stock keys and has a delta. One that adds
-modules stores these alone in its delta; `merge()` writes them into the weights where a change is one
-of these, so that a prediction costs what the stock model does; others are computed beside it.
+modules stores these alone in its delta; `merge()` writes them into the weights where a change is
+one of these, so that a prediction costs what the stock model does; others are computed beside it.
 """
 REFUSALS = """Refused pairs are an error in these words; VPT-Shallow is refused by MMSegmentation's
 own ViT as well, whose heads read blocks in the middle. SAM stands for `SAMSegmentor` of every size
