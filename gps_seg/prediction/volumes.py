@@ -19,9 +19,9 @@ from gps_seg.prediction.writing import Rows
 
 @dataclass(frozen=True, eq=False)
 class Volume:
-    """A volume that was read. pixels: (X, Y, Z) uint8, scaled by the range of the whole volume."""
+    """A volume that was read. values: (X, Y, Z), as stored."""
 
-    pixels: NDArray[np.uint8]
+    values: NDArray[Any]
     image: Any
 
 
@@ -65,32 +65,35 @@ def read_volume(path: Path) -> Volume:
             f'{path} holds {" x ".join(map(str, values.shape))} of {values.dtype}; a volume has '
             'three dimensions of numbers'
         )
-    try:
-        return Volume(to_uint8(values), image)
-    except ValueError as error:
-        raise ValueError(f'{path}: {error}; replace them before') from error
+    if not np.isfinite(values).all():
+        raise ValueError(f'{path}: it holds values that are not finite; replace them before')
+    return Volume(values, image)
 
 
 def predict_volume(
     predictor: Predictor, volume: Volume, *, keep_probabilities: bool
 ) -> PredictedVolume:
-    """Predict every slice along the last axis, as a grey image whose rows are the first axis."""
-    mask = np.empty(volume.pixels.shape, np.uint8)
+    """Predict every slice along the last axis, as `page` reads them for a training.
+
+    Its first axis runs across the image, and its own range of values becomes 0 to 255.
+    """
+    mask = np.empty(volume.values.shape, np.uint8)
     num_classes = len(predictor.classes.names)
     measures = Measures(np.zeros(num_classes, np.int64), np.zeros(num_classes))
     shape = mask.shape if num_classes == 2 else (*mask.shape, num_classes)
     kept = np.empty(shape, np.float32) if keep_probabilities else None
-    num_slices = volume.pixels.shape[-1]
+    num_slices = volume.values.shape[-1]
     for start in range(0, num_slices, predictor.batch_size):
         places = range(start, min(start + predictor.batch_size, num_slices))
-        samples = [predictor.read(volume.pixels[:, :, place]) for place in places]
+        slices = (np.ascontiguousarray(volume.values[:, :, place].T) for place in places)
+        samples = [predictor.read(to_uint8(pixels)) for pixels in slices]
         for place, made in zip(places, predictor.predict(samples), strict=True):
-            mask[:, :, place] = made.mask
+            mask[:, :, place] = made.mask.T
             measures += Measures.of(made.mask, made.probabilities)
             if kept is not None and num_classes == 2:
-                kept[:, :, place] = made.probabilities[1]
+                kept[:, :, place] = made.probabilities[1].T
             elif kept is not None:
-                kept[:, :, place] = made.probabilities.transpose(1, 2, 0)
+                kept[:, :, place] = made.probabilities.transpose(2, 1, 0)
     return PredictedVolume(mask, measures, kept)
 
 

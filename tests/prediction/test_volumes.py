@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import gps_seg
+from gps_seg.datasets import LoadImage
 from gps_seg.prediction.folder import predict_files
 from gps_seg.prediction.inputs import find_items
 from gps_seg.prediction.outputs import Outputs
@@ -40,12 +41,17 @@ def test_a_volume_keeps_its_shape_affine_and_units(runs: Runs, tmp_path: Path, s
         np.testing.assert_allclose(image.affine, AFFINE, atol=1e-6)
         assert image.header.get_xyzt_units()[0] == 'mm'
         assert image.header['qform_code'] == 1
-    scaled = np.rint((values - values.min()) * (255 / np.ptp(values.astype(float))))
     for place in range(values.shape[2]):
-        made = predictor(scaled[:, :, place].astype(np.uint8))
-        np.testing.assert_array_equal(np.asarray(mask.dataobj)[:, :, place], made.mask)
+        # As a training on the pages of the file sees it.
+        page = {'img_path': str(tmp_path / f'in/deep/ct{suffix}'), 'page': place}
+        image = LoadImage().transform(page)['img']
+        across = values[:, :, place].T.astype(float)
+        scaled = np.rint((across - across.min()) * (255 / np.ptp(across)))
+        np.testing.assert_array_equal(image, scaled[..., None].repeat(3, axis=2))
+        made = predictor(image)
+        np.testing.assert_array_equal(np.asarray(mask.dataobj)[:, :, place].T, made.mask)
         np.testing.assert_allclose(
-            stored.get_fdata()[:, :, place], made.probabilities[1], atol=1e-5
+            stored.get_fdata()[:, :, place].T, made.probabilities[1], atol=1e-5
         )
     rows = report.rows['']
     assert [row[2] for row in rows] == [
