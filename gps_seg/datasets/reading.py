@@ -14,6 +14,8 @@ from gps_seg.datasets.decoding import (
     PNG_END,
     PNG_START,
     as_image,
+    count_dicom_frames,
+    count_frames,
     count_slices,
     count_tiff_pages,
     decode_colours,
@@ -24,6 +26,9 @@ from gps_seg.datasets.decoding import (
     report,
     to_uint8,
 )
+
+# Of files that may hold several pages, by their kind.
+COUNTS = {'tiff': count_tiff_pages, 'dicom': count_dicom_frames, 'other': count_frames}
 
 
 def read_file(path: str | Path) -> bytes:
@@ -76,12 +81,13 @@ def decode_image(
 
 
 def count_pages(path: str | Path) -> int:
-    """The number of pages of a TIFF or slices of a NIfTI file; 1 for others, whatever they hold."""
+    """Pages of a TIFF, slices of a NIfTI file, frames of a DICOM file or an animated picture."""
     if is_nifti(path):
         return count_slices(path)
     with Path(path).open('rb') as file:
         start = file.read(132)
-    return count_tiff_pages(path) if kind_of(start, path) == 'tiff' else 1
+    count = COUNTS.get(kind_of(start, path))
+    return 1 if count is None else count(path)
 
 
 @TRANSFORMS.register_module()

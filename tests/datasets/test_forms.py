@@ -232,6 +232,32 @@ def test_a_dicom_slice_is_windowed_and_inverted_as_its_tags_say(tmp_path: Path) 
     assert np.abs(read(tmp_path / 'a.dcm')[..., 0] - (1 - share) * 255).max() <= 1
 
 
+def test_every_frame_of_a_dicom_file_and_of_an_animation_is_a_page(tmp_path: Path) -> None:
+    frames = [np.full((20, 30), 60 * index, np.uint8) for index in range(1, 4)]
+    pictures = [Image.fromarray(frame) for frame in frames]
+    for suffix in ('.gif', '.webp'):
+        path = tmp_path / f'a{suffix}'
+        pictures[0].save(path, save_all=True, append_images=pictures[1:], lossless=True)
+        assert count_pages(path) == 3
+        assert np.abs(read(path, 1)[..., 0].astype(int) - 120).max() <= 2
+    pictures[0].save(tmp_path / 'one.gif')
+    assert count_pages(tmp_path / 'one.gif') == 1
+    pydicom = pytest.importorskip('pydicom')
+    dataset = pydicom.Dataset()
+    dataset.file_meta = pydicom.dataset.FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+    dataset.SOPClassUID = pydicom.uid.CTImageStorage
+    dataset.SOPInstanceUID = pydicom.uid.UID('1.2.3')
+    dataset.Rows, dataset.Columns, dataset.NumberOfFrames = 20, 30, 3
+    dataset.BitsAllocated = dataset.BitsStored = 8
+    dataset.HighBit, dataset.PixelRepresentation, dataset.SamplesPerPixel = 7, 0, 1
+    dataset.PhotometricInterpretation = 'MONOCHROME2'
+    dataset.PixelData = np.stack(frames).tobytes()
+    dataset.save_as(tmp_path / 'a.dcm', enforce_file_format=True)
+    assert count_pages(tmp_path / 'a.dcm') == 3
+    assert (read(tmp_path / 'a.dcm', 2) == 180).all()
+
+
 @pytest.mark.parametrize('suffix', ['.nii', '.nii.gz'])
 def test_a_nifti_slice_is_chosen_by_page(suffix: str, tmp_path: Path) -> None:
     nibabel = pytest.importorskip('nibabel')

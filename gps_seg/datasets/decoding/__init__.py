@@ -2,11 +2,16 @@
 
 from pathlib import Path
 
-from gps_seg.datasets.decoding.medical import count_slices, decode_dicom, decode_nifti
+from gps_seg.datasets.decoding.medical import (
+    count_dicom_frames,
+    count_slices,
+    decode_dicom,
+    decode_nifti,
+)
 from gps_seg.datasets.decoding.notes import report
 from gps_seg.datasets.decoding.opencv import decode_colours, decode_values
 from gps_seg.datasets.decoding.picture import Picture, as_image, to_uint8
-from gps_seg.datasets.decoding.pillow import decode_pillow, is_lossy, orientation_of
+from gps_seg.datasets.decoding.pillow import count_frames, decode_pillow, is_lossy, orientation_of
 from gps_seg.datasets.decoding.signatures import (
     JPEG_END,
     JPEG_SCAN,
@@ -27,6 +32,8 @@ __all__ = [
     'PNG_START',
     'Picture',
     'as_image',
+    'count_dicom_frames',
+    'count_frames',
     'count_slices',
     'count_tiff_pages',
     'decode_colours',

@@ -52,6 +52,16 @@ def decode_dicom(
     return Picture(pixels[index] if num_frames > 1 else pixels, notes=tuple(notes))
 
 
+def count_dicom_frames(path: str | Path) -> int:
+    """The number of frames of a DICOM file."""
+    pydicom = _load('pydicom', path)
+    try:
+        dataset = pydicom.dcmread(path, stop_before_pixels=True)
+    except Exception as error:
+        raise ValueError(f'{path} cannot be read as DICOM ({error}); fetch it again') from error
+    return int(dataset.get('NumberOfFrames', 1) or 1)
+
+
 def decode_nifti(path: str | Path, page: int | None = None) -> Picture:
     """One slice of a NIfTI file along its third axis; its first axis runs across the image."""
     nibabel = _load('nibabel', path)

@@ -47,6 +47,15 @@ def decode_pillow(content: bytes, path: str | Path, page: int | None = None) -> 
     return turned(picture, turn)
 
 
+def count_frames(path: str | Path) -> int:
+    """The number of frames of a file that Pillow reads; 1 where it cannot, as decoding will say."""
+    try:
+        with noting_python([]), Image.open(path) as image:
+            return int(getattr(image, 'n_frames', 1))
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        return 1
+
+
 def _pixels(image: Image.Image) -> tuple[np.ndarray, np.ndarray | None]:
     if image.mode == 'P':
         colours = np.array(image.getpalette('RGB'), np.uint8).reshape(-1, 3)
