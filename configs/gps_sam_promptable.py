@@ -5,7 +5,15 @@ _base_ = './gps_sam_kvasir.py'
 
 pack = dict(
     type='PackSegInputs',
-    meta_keys=('img_path', 'seg_map_path', 'ori_shape', 'img_shape', 'scale_factor', 'draw'),
+    meta_keys=(
+        'img_path',
+        'page',
+        'seg_map_path',
+        'ori_shape',
+        'img_shape',
+        'scale_factor',
+        'draw',
+    ),
 )
 train_pipeline = [
     dict(type='LoadImage'),

@@ -62,6 +62,8 @@ class ConfusionMetric(BaseMetric):
         num_classes = len(self._classes())
         for sample in data_samples:
             path = str(sample.get('img_path', f'image {len(self.results)}'))
+            if sample.get('page') is not None:
+                path += f'#{sample["page"]}'
             if 'gt_sem_seg' not in sample:
                 raise ValueError(f'{path} has no ground truth to score against; add its mask')
             truth = sample['gt_sem_seg']['data']

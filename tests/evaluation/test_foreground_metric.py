@@ -179,3 +179,10 @@ def test_the_metric_scores_what_the_pure_functions_score() -> None:
     built.process({}, samples(3))
     counts = np.stack([item.counts for item in built.results])
     assert built.evaluate(3) == foreground_scores(counts)
+
+
+def test_pages_of_one_file_are_told_apart(tmp_path: Path) -> None:
+    batch = [{**one, 'img_path': 'stack.tif', 'page': page} for page, one in enumerate(samples(3))]
+    scores(batch, out=tmp_path / 'images.csv')
+    lines = (tmp_path / 'images.csv').read_text().splitlines()[1:]
+    assert sorted(line.split(',')[0] for line in lines) == [f'stack.tif#{n}' for n in range(3)]

@@ -21,6 +21,7 @@ pack = dict(
     type='PackSegInputs',
     meta_keys=(
         'img_path',
+        'page',
         'seg_map_path',
         'ori_shape',
         'img_shape',
