@@ -33,6 +33,7 @@ from gps_seg.bench.plans import keep_plan, use_plan
 from gps_seg.cli import quiet_imports  # noqa: F401  before whatever else imports MMSegmentation
 from gps_seg.cli.quiet_runner import QuietRunner
 from gps_seg.data_root import data_path
+from gps_seg.datasets.named_files import named_files
 from gps_seg.files import num_bytes
 from gps_seg.hooks.delta_checkpoint_hook import best_so_far, result_path, tuning_of
 from gps_seg.runner.evaluate import evaluate
@@ -211,16 +212,7 @@ def _data(runner: Any) -> dict[str, str]:
     for name, loop in (('val', runner.val_loop), ('test', runner.test_loop)):
         if loop is not None:
             loaders[name] = loop.dataloader
-    return {name: list_digest(_files(loader.dataset)) for name, loader in loaders.items()}
-
-
-def _files(dataset: Any) -> Iterator[str]:
-    dataset = (
-        getattr(dataset, 'dataset', dataset) if not hasattr(dataset, 'get_data_info') else dataset
-    )
-    for index in range(len(dataset)):
-        info = dataset.get_data_info(index)
-        yield from (info[key] for key in ('img_path', 'seg_map_path') if info.get(key))
+    return {name: list_digest(named_files(loader.dataset)) for name, loader in loaders.items()}
 
 
 def _weights(config: Any) -> dict[str, str]:

@@ -3,7 +3,7 @@
 import argparse
 import json
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from gps_seg.cli.models import A_MODEL
 from gps_seg.cli.processes import add_launcher, connect_processes, disconnect_processes
 from gps_seg.cli.tables import show, table
 from gps_seg.cli.test_classes import test_classes
+from gps_seg.datasets.named_files import named_files
 from gps_seg.datasets.reading import LoadImage
 from gps_seg.files import write_content
 from gps_seg.prediction import Prediction, Predictor
@@ -128,16 +129,8 @@ def test(config: Config, weights: Path, saver: _Saver) -> dict[str, float]:
         evaluator.dataset_meta = loader.dataset.metainfo
     if saver.out is not None or saver.show_dir is not None:
         saver.classes = classes_of(dataset_of(config))
-        saver.keep_off(_files_of(loader.dataset))
+        saver.keep_off(named_files(loader.dataset))
     return evaluate(model, loader, evaluator, each=saver.sample, name='Test')
-
-
-def _files_of(dataset: Any) -> Iterator[str]:
-    """The files of images and masks of a data set that names them."""
-    if hasattr(dataset, 'get_data_info'):
-        for index in range(len(dataset)):
-            entry = dataset.get_data_info(index)
-            yield from (entry[key] for key in ('img_path', 'seg_map_path') if entry.get(key))
 
 
 def score(
