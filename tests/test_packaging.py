@@ -77,14 +77,15 @@ IN_AN_EMPTY_FOLDER = """
 import sys
 from gps_seg.cli import demo
 from gps_seg.cli.main import main
-from gps_seg.datasets.procedural import write_polyps
+from gps_seg.datasets.procedural import write_drawings
 from gps_seg.datasets.specs import split_file
 
 print(demo.__file__)
 print(len(split_file('kvasir_seg', 'train').read_text().split()), 'images')
 assert main(['train', 'gps_sam_kvasir.py', '--dry-run']) == 2
-draw, config_of = write_polyps, demo.config_of
-demo.write_polyps = lambda folder: draw(folder, {'train': 2, 'val': 1, 'test': 1})
+draw, config_of = write_drawings, demo.config_of
+few = {'train': 2, 'val': 1, 'test': 1}
+demo.write_drawings = lambda folder, subject: draw(folder, few, subject=subject)
 
 def short(name, work_dir):
     config = config_of(name, work_dir)

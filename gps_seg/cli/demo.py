@@ -23,7 +23,7 @@ from gps_seg.cli.tables import show
 from gps_seg.cli.train import RUN_FILES, train
 from gps_seg.cli.work_dir_lock import lock_work_dir
 from gps_seg.data_root import data_path
-from gps_seg.datasets.procedural import NUM_IMAGES, write_polyps
+from gps_seg.datasets.procedural import SUBJECTS, write_drawings
 from gps_seg.delta import Delta
 from gps_seg.files import LOCK, load_tensors
 from gps_seg.shipped import shipped_file
@@ -173,7 +173,8 @@ def rows_of(results: Sequence[Result]) -> list[tuple[str, ...]]:
 
 def table_of(results: Sequence[Result]) -> Table:
     """The one table of the demo."""
-    table = Table(title=f'{NUM_IMAGES["test"]} drawn test images, mean over images in percent')
+    num_images = SUBJECTS['polyps'].num_images['test']
+    table = Table(title=f'{num_images} drawn test images, mean over images in percent')
     table.add_column('method')
     for header in ('mDice', 'mIoU', 'trained', 'of the encoder', 'delta'):
         table.add_column(header, justify='right')
@@ -204,6 +205,11 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         help=f'of {", ".join(RUNS)} (default: {" ".join(DEFAULT)})',
     )
     parser.add_argument('--force', action='store_true', help='run finished methods again')
+    parser.add_argument(
+        '--draw',
+        choices=list(SUBJECTS),
+        help='draw these images as a data set below the data root, and stop',
+    )
     return parser.parse_args(argv)
 
 
@@ -212,8 +218,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Draw the data, run the methods, print the table."""
     arguments = parse(argv)
     start = time.monotonic()
-    folder = data_path(load_config(CONFIG).train_dataloader.dataset.root)
-    print(f'{"drew" if write_polyps(folder) else "found"} the polyps in {folder}')
+    subject = arguments.draw or 'polyps'
+    folder = data_path(SUBJECTS[subject].folder)
+    drew = write_drawings(folder, subject=subject)
+    print(f'{"drew" if drew else "found"} the {subject} in {folder}')
+    if arguments.draw:
+        return 0
     methods = list(dict.fromkeys(arguments.methods))
     results = [
         run_method(name, arguments.work_dir / name, force=arguments.force) for name in methods

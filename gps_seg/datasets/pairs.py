@@ -13,7 +13,7 @@ from gps_seg.datasets.splits import read_split
 SUFFIXES: tuple[str, ...] = ('.bmp', '.gif', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.webp')
 SUFFIXES += ('.jp2', '.avif', '.ppm', '.pgm', '.pnm', '.dcm', '.nii', '.nii.gz')
 # Folders below the data root that a command makes.
-DRAWN = {'demo-polyps': 'gps-seg demo'}
+DRAWN = {'demo-polyps': 'gps-seg demo', 'drawn-objects': 'gps-seg demo --draw objects'}
 
 
 @dataclass(frozen=True)

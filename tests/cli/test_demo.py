@@ -2,6 +2,7 @@
 
 import io
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ from mmengine.config import Config
 from rich.console import Console
 
 from gps_seg.cli import demo
-from gps_seg.datasets.procedural import write_polyps
+from gps_seg.cli.configs import load_config
+from gps_seg.datasets.procedural import write_drawings
 from gps_seg.delta import Delta
 from gps_seg.files import load_tensors
 from gps_seg.selection import Entries, Selection
@@ -63,7 +65,7 @@ def trained(
         return work_dir
 
     monkeypatch.setattr(demo, 'train', train)
-    monkeypatch.setattr(demo, 'write_polyps', lambda folder: write_polyps(folder, FEW))
+    monkeypatch.setattr(demo, 'write_drawings', partial(write_drawings, num_images=FEW))
     monkeypatch.setenv('GPS_SEG_DATA', str(tmp_path / 'data'))
     monkeypatch.chdir(tmp_path)
     return configs
@@ -91,6 +93,16 @@ def test_the_demo_runs_each_method_and_prints_one_table(
     assert [row[0] for row in rows] == ['zero-shot', 'linear (decoder only)', 'GPS K=1', 'full']
     assert [row[1] for row in rows] == ['12.3', '47.2', '72.0', '80.0']
     assert 'work_dirs/demo/gps/overlays/sheet.png' in printed
+
+
+def test_objects_are_drawn_without_a_training(
+    trained: list[Config], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert demo.main(['--draw', 'objects']) == 0
+    root = load_config('linear_sam-tiny_objects-256.py').train_dataloader.dataset.root
+    assert (tmp_path / 'data' / root / 'train.txt').read_text().startswith('object_0000\n')
+    assert not trained
+    assert 'drew the objects in' in capsys.readouterr().out
 
 
 def test_the_share_of_the_encoder_is_counted_from_the_delta(

@@ -1,5 +1,6 @@
 """The drawn images of the demo."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 
 from gps_seg.datasets.mask_folder import MaskFolderDataset
-from gps_seg.datasets.procedural import draw_objects, draw_polyp, folder, write_polyps
+from gps_seg.datasets.procedural import draw_objects, draw_polyp, folder, write_drawings
 from gps_seg.datasets.procedural.surfaces import blur, contour_mask, fractal_noise, normals
 
 FEW = {'train': 3, 'val': 2, 'test': 2}
@@ -115,7 +116,7 @@ def test_wide_blur_agrees_with_the_exact_one() -> None:
 
 
 def test_written_polyps_are_read_by_the_ordinary_data_set(tmp_path: Path) -> None:
-    assert write_polyps(tmp_path / 'polyps', FEW, seed=3)
+    assert write_drawings(tmp_path / 'polyps', FEW, seed=3)
     pipeline = [dict(type='LoadImage'), dict(type='LoadMask')]
     sizes = {}
     index = 0
@@ -139,7 +140,7 @@ def test_written_polyps_are_read_by_the_ordinary_data_set(tmp_path: Path) -> Non
 
 def test_written_polyps_are_the_same_for_the_same_seed(tmp_path: Path) -> None:
     for name, seed in (('a', 0), ('b', 0), ('c', 1)):
-        write_polyps(tmp_path / name, FEW, seed)
+        write_drawings(tmp_path / name, FEW, seed)
     files = [
         {path.relative_to(root): path.read_bytes() for path in root.rglob('*.*')}
         for root in (tmp_path / name for name in 'abc')
@@ -151,9 +152,9 @@ def test_written_polyps_are_the_same_for_the_same_seed(tmp_path: Path) -> None:
 
 def test_a_complete_folder_is_recognised_and_left_alone(tmp_path: Path) -> None:
     root = tmp_path / 'polyps'
-    assert write_polyps(root, FEW)
+    assert write_drawings(root, FEW)
     before = {path: path.stat().st_mtime_ns for path in root.rglob('*')}
-    assert not write_polyps(root, FEW)
+    assert not write_drawings(root, FEW)
     assert {path: path.stat().st_mtime_ns for path in root.rglob('*')} == before
 
 
@@ -162,19 +163,19 @@ def test_an_interrupted_writing_leaves_no_folder_and_can_be_repeated(
 ) -> None:
     written: list[str] = []
 
-    def stop_at_the_fifth(target: Path, stem: str, rng: np.random.Generator) -> None:
+    def stop_at_the_fifth(target: Path, stem: str, image: np.ndarray, mask: np.ndarray) -> None:
         written.append(stem)
         assert not (tmp_path / 'polyps').exists()  # not even half of it, for a kill
         if len(written) == 5:
             raise KeyboardInterrupt
-        write_pair(target, stem, rng)
+        write_pair(target, stem, image, mask)
 
     write_pair = folder.write_pair
     monkeypatch.setattr(folder, 'write_pair', stop_at_the_fifth)
     with pytest.raises(KeyboardInterrupt):
-        write_polyps(tmp_path / 'polyps', FEW)
+        write_drawings(tmp_path / 'polyps', FEW)
     assert list(tmp_path.iterdir()) == []
-    assert write_polyps(tmp_path / 'polyps', FEW)
+    assert write_drawings(tmp_path / 'polyps', FEW)
 
 
 @pytest.mark.parametrize('change', ['image', 'mask', 'list', 'seed', 'version'])
@@ -182,7 +183,7 @@ def test_a_folder_that_is_not_this_data_set_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
 ) -> None:
     root, seed = tmp_path / 'polyps', 0
-    write_polyps(root, FEW)
+    write_drawings(root, FEW)
     if change == 'image':
         (root / 'images' / 'polyp_0001.jpg').unlink()
     elif change == 'mask':
@@ -195,15 +196,36 @@ def test_a_folder_that_is_not_this_data_set_is_refused(
         monkeypatch.setattr(folder, 'DRAWING', 99)
     files = sorted(root.rglob('*'))
     with pytest.raises(ValueError, match=r'move or remove it, and it is drawn again'):
-        write_polyps(root, FEW, seed)
+        write_drawings(root, FEW, seed)
     assert sorted(root.rglob('*')) == files
+
+
+def test_a_folder_of_before_subjects_were_named_holds_polyps(tmp_path: Path) -> None:
+    root = tmp_path / 'polyps'
+    write_drawings(root, FEW)
+    about = json.loads((root / 'about.json').read_text())
+    del about['subject']
+    (root / 'about.json').write_text(json.dumps(about))
+    assert not write_drawings(root, FEW)
+    with pytest.raises(ValueError, match='is not this drawn data set'):
+        write_drawings(root, FEW, subject='objects')
+
+
+def test_objects_are_written_as_they_are_drawn(tmp_path: Path) -> None:
+    assert write_drawings(tmp_path, FEW, seed=3, subject='objects')
+    assert (tmp_path / 'val.txt').read_text() == 'object_0003\nobject_0004\n'
+    _, mask = draw_objects(np.random.default_rng([3, 4]), 256)
+    written = cv2.imread(str(tmp_path / 'masks' / 'object_0004.png'), cv2.IMREAD_UNCHANGED)
+    np.testing.assert_array_equal(written, 255 * mask.astype(np.uint8))
+    with pytest.raises(ValueError, match='subject must be one of polyps, objects'):
+        write_drawings(tmp_path, FEW, subject='object')
 
 
 def test_an_empty_folder_is_filled_and_foreign_files_are_kept(tmp_path: Path) -> None:
     (tmp_path / 'empty').mkdir()
-    assert write_polyps(tmp_path / 'empty', FEW)
+    assert write_drawings(tmp_path / 'empty', FEW)
     (tmp_path / 'other').mkdir()
     (tmp_path / 'other' / 'thesis.txt').write_text('mine')
     with pytest.raises(ValueError, match='other'):
-        write_polyps(tmp_path / 'other', FEW)
+        write_drawings(tmp_path / 'other', FEW)
     assert (tmp_path / 'other' / 'thesis.txt').read_text() == 'mine'
