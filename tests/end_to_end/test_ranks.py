@@ -12,6 +12,7 @@ import torch
 
 from gps_seg.hooks.delta_checkpoint_hook import tuning_of
 from gps_seg.methods import Plan
+from tests.end_to_end.train_classifier_on_ranks import rank_classifier, write_data
 from tests.end_to_end.train_on_ranks import rank_config
 from tests.ranks import run_on_ranks
 from tests.toy_runs import run, toy_config
@@ -60,6 +61,25 @@ def test_two_ranks_agree_bit_for_bit_and_with_one_process(
         metrics = [json.loads(path.read_text()) for path in runs]
         assert metrics[0].keys() == metrics[1].keys()
         assert abs(metrics[0]['mDice'] - metrics[1]['mDice']) < 0.5
+
+
+def test_two_ranks_train_the_classifier_that_one_process_trains(tmp_path: Path) -> None:
+    write_data(tmp_path)
+    run_on_ranks(SCRIPT.with_name('train_classifier_on_ranks.py'), tmp_path)
+    first, second = (torch.load(tmp_path / f'rank{r}.pth', weights_only=True) for r in range(2))
+    runner = run(rank_classifier(tmp_path, 'one', batch_size=4))
+    alone, base = runner.model.state_dict(), torch.load(tmp_path / 'base.pth', weights_only=True)
+    assert first.keys() == alone.keys()
+    for name, tensor in first.items():
+        assert torch.equal(tensor, second[name]), name
+        # Of the head no weights are in the file.
+        moved = alone[name] - base[name] if 'head' not in name else alone[name]
+        assert (tensor - alone[name]).norm() <= 1e-3 * moved.norm() + 1e-6, name
+    selected = Plan.load(tmp_path / 'ranks' / 'plan.safetensors').selection
+    assert selected.overlap(tuning_of(runner).plan.selection) > 0.999
+    metrics = [json.loads((tmp_path / f / 'metrics.json').read_text()) for f in ('one', 'ranks')]
+    assert metrics[0].keys() == metrics[1].keys()
+    assert metrics[0]['top1'] == metrics[1]['top1']
 
 
 def test_the_ranks_hold_the_same_selection(ranks: list[dict[str, Any]]) -> None:
