@@ -13,7 +13,7 @@ from mmengine.config import Config
 from mmseg.registry import METRICS
 
 from gps_seg.bench.digests import code_digest, config_digest
-from gps_seg.bench.suite import SEED, Column, K, Suite
+from gps_seg.bench.suite import LENGTH, SEED, Column, K, Suite
 from gps_seg.cli.configs import load_config
 
 TRIAL, FINAL = 'trial', 'final'
@@ -90,7 +90,10 @@ def _config(cell: Cell) -> Config:
     own = config.default_hooks.fine_tune.get('method') or {}
     config.default_hooks.fine_tune.method = _filled(method['method'], cell.seed, own)
     config.merge_from_dict(method.get('options', {}))
+    planned = config.train_cfg.get('max_epochs')
     config.merge_from_dict({**dict(cell.tuned), suite.length: cell.epochs})
+    if planned and suite.length == LENGTH:
+        _shorten_warm_up(config, cell.epochs / planned)
     config.merge_from_dict({'randomness.seed': cell.seed})
     if cell.role == FINAL:
         config.merge_from_dict(dict(suite.final))
@@ -114,6 +117,19 @@ def _limit(config: Config, num_images: int) -> None:
         loader = config.get(f'{split}_dataloader')
         if loader is not None:
             loader.dataset.indices = num_images
+    # So few images may be no whole batch of the selection pass.
+    tuning = config.default_hooks.fine_tune
+    if (tuning.get('selection_pass') or {}).get('drop_last'):
+        tuning.selection_pass.drop_last = False
+
+
+def _shorten_warm_up(config: Config, share: float) -> None:
+    """Let a shorter training warm up for the same share of it: a trial that does nothing else sees
+    a fraction of the learning rate that it tries.
+    """
+    for scheduler in config.get('param_scheduler') or ():
+        if scheduler.get('type') == 'LinearLR' and scheduler.get('end') and share < 1:
+            scheduler.end = max(1, round(scheduler.end * share))
 
 
 def _judge(config: Config, cell: Cell) -> None:

@@ -1,53 +1,37 @@
 """`gps-seg check`: read every image and mask, and list all that is wrong with them."""
 
 import argparse
-import multiprocessing
-import os
-import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from mmengine.config import Config
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from gps_seg.cli import quiet_imports  # noqa: F401  before whatever else imports MMSegmentation
+from gps_seg.cli.check_classes import check_classes, class_folders
 from gps_seg.cli.configs import add_config, load_config
 from gps_seg.cli.errors import one_line_errors
 from gps_seg.cli.folder_options import add_folder, data_of, name_patterns
+from gps_seg.cli.read_all import read_all
+from gps_seg.cli.show_findings import exit_code, in_order, print_finding
 from gps_seg.cli.tables import show, table
 from gps_seg.datasets.checks import (
-    Job,
     Record,
     Survey,
     Totals,
-    class_counts,
-    class_findings,
     duplicate_findings,
-    examine,
-    examine_image,
-    examine_pixels,
-    find_class_images,
     find_jobs,
     overlap_findings,
     record_findings,
     totals_of,
-    write_class_page,
     write_page,
 )
 from gps_seg.datasets.findings import Finding
 from gps_seg.runner.config_keys import check_config_keys
 
 KINDS = ('MaskFolderDataset', 'ImageClassDataset')
-FEW = 64  # pairs that one process reads sooner than others start
-MANY_CLASSES, FEW_CLASSES = 50, 10
 LOADERS = ('train', 'val', 'test')
-LEVELS = ('error', 'warning', 'note')
 
 
 def datasets_of(config: Config) -> dict[str, Mapping[str, Any]]:
@@ -86,65 +70,6 @@ def run_check(
         *duplicate_findings(records, allow=allow_overlap),
     ]
     return in_order(findings), records
-
-
-def in_order(findings: Iterable[Finding]) -> list[Finding]:
-    """Findings with the errors first."""
-    return sorted(findings, key=lambda finding: LEVELS.index(finding.level))
-
-
-def read_all(
-    jobs: Sequence[Job],
-    workers: int | None = None,
-    examine: Callable[[Job], Record] = examine,
-) -> list[Record]:
-    """The records of all jobs, read in parallel, with a progress bar on a terminal."""
-    workers = workers if workers is not None else os.cpu_count() or 1
-    columns = (TextColumn('reading'), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        task = progress.add_task('reading', total=len(jobs))
-        records = []
-        for record in _records(jobs, workers, examine):
-            records.append(record)
-            progress.advance(task)
-    return records
-
-
-def _records(
-    jobs: Sequence[Job], workers: int, examine: Callable[[Job], Record]
-) -> Iterable[Record]:
-    if workers < 2 or len(jobs) < FEW:
-        yield from map(examine, jobs)
-        return
-    # Forked where that is possible: a started process imports MMSegmentation for seconds.
-    methods = multiprocessing.get_all_start_methods()
-    context = multiprocessing.get_context('fork' if 'fork' in methods else 'spawn')
-    chunk = max(1, min(16, len(jobs) // (4 * workers)))
-    try:
-        with warnings.catch_warnings():
-            # No other thread of this process holds a lock that a reader takes.
-            warnings.filterwarnings('ignore', 'This process .* is multi-threaded')
-            pool = ProcessPoolExecutor(workers, context, initializer=_one_thread)
-            results = pool.map(examine, jobs, chunksize=chunk)
-        with pool:
-            yield from results
-    except BrokenProcessPool as error:
-        raise ValueError(
-            'a process that read images died, for lack of memory or by a broken file; run it '
-            'again with --workers 1 to see at which file'
-        ) from error
-
-
-def _one_thread() -> None:
-    cv2.setNumThreads(0)
-
-
-def print_finding(finding: Finding) -> None:
-    """Print one finding and its fix."""
-    print(f'{finding.level:9}{finding.text}')
-    if finding.fix:
-        print(f'{"":9}-> {finding.fix}')
 
 
 def report(findings: Sequence[Finding], totals: Totals, num_pairs: int) -> None:
@@ -229,69 +154,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         write_page(arguments.html, title, findings, records, totals)
         print(f'Page: {arguments.html}')
     return exit_code(findings)
-
-
-def class_folders(arguments: argparse.Namespace) -> dict[str, Mapping[str, Any]]:
-    """The data sets of `--images DIR`, a folder of class folders, as training takes it.
-
-    Raises ValueError for what goes with masks.
-    """
-    if len(arguments.images) > 1 or arguments.classes is not None or arguments.cfg_options:
-        raise ValueError(
-            'without --masks, --images names one folder that has a folder of images for each '
-            'class; --classes and --cfg-options go with masks'
-        )
-    root = Path(os.path.abspath(os.path.expanduser(arguments.images[0])))
-    if root.is_dir() and not any(path.is_dir() for path in root.iterdir()):
-        raise ValueError(
-            '--masks is missing; give both: --images DIR --masks DIR, or --images alone for a '
-            'folder with a folder of images for each class'
-        )
-    data: dict[str, Any] = {'root': str(root)}
-    if arguments.group is not None:
-        data['group'] = arguments.group
-    return {
-        part: {'type': 'ImageClassDataset', 'data': data, 'split': part, 'lazy_init': True}
-        for part in LOADERS
-    }
-
-
-def check_classes(
-    title: str, datasets: Mapping[str, Mapping[str, Any]], arguments: argparse.Namespace
-) -> int:
-    """Check images that have labels and no masks. Returns the exit code."""
-    survey = find_class_images(datasets)
-    records = [
-        *read_all(survey.files, arguments.workers, examine_image),
-        *(examine_pixels(job, pixels()) for job, pixels in survey.stored),
-    ]
-    findings = in_order(
-        class_findings(
-            survey, records, allow=arguments.allow_overlap, near=arguments.near_duplicates
-        )
-    )
-    for finding in findings:
-        print_finding(finding)
-    counts = class_counts(survey)
-    shown = counts.rows
-    if len(shown) > MANY_CLASSES:
-        shown = tuple(sorted(shown, key=lambda row: row[1])[:FEW_CLASSES])
-        print(f'the {FEW_CLASSES} classes with the fewest images in {counts.parts[0]}:')
-    show(table(('class', *counts.parts), [(name, *map(str, n)) for name, n in shown]))
-    sizes = ', '.join(f'{part} {size}' for part, size in counts.sizes.items())
-    print(f'{len(records)} images of {len(counts.rows)} classes ({sizes})')
-    if arguments.html is not None:
-        write_class_page(arguments.html, title, findings, records, counts)
-        print(f'Page: {arguments.html}')
-    return exit_code(findings)
-
-
-def exit_code(findings: Sequence[Finding]) -> int:
-    """Print how many findings there are. Returns 1 where some of them are errors."""
-    errors = sum(finding.level == 'error' for finding in findings)
-    warnings = sum(finding.level == 'warning' for finding in findings)
-    print(f'{errors} errors, {warnings} warnings' if errors + warnings else 'all is well')
-    return 1 if errors else 0
 
 
 def _data_options(options: dict[str, Any] | None) -> dict[str, Any]:

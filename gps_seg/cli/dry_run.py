@@ -212,7 +212,8 @@ def dry_run(config: Config) -> Estimate:
     planned = SelectionPass.of(tuning.get('selection_pass') or {})
     # As many images as make two micro-batches of views, so that the second forward pass is counted.
     size = planned.micro_batch_size or config.train_dataloader.batch_size
-    tuning.selection_pass = {**asdict(planned), 'num_images': size}
+    # They are fewer than a batch of the pass, which must not be dropped.
+    tuning.selection_pass = {**asdict(planned), 'num_images': size, 'drop_last': False}
     tuning.probe = False
     drop_hooks(config, ('ReportHook', 'DeltaCheckpointHook', 'ResumableCheckpointHook'))
     config.default_hooks = {**(config.get('default_hooks') or {}), 'checkpoint': None}

@@ -28,33 +28,77 @@ def own_classes_config(arguments: argparse.Namespace) -> Config:
     options = dict(arguments.cfg_options or {})
     old = Path(arguments.work_dir or '') / LISTS
     goes_on = bool(arguments.resume) and all((old / f'{part}.txt').is_file() for part in PARTS)
-    parts, names, divided = parts_of_classes(root, old if goes_on else None, arguments.group)
+    folders = folders_of_parts(root, arguments.group)
+    parts, names = parts_of_classes(root, old if goes_on else None, arguments.group)
     total = sum(map(len, parts.values()))
     print(f'{total} images of {len(names)} classes in {root}: {_listed(names)}')
     choice = _chosen(arguments.recipe, len(parts['train']))
     print(f'recipe {choice.name}: {choice.why}')
     work_dir = Path(arguments.work_dir or Path('work_dirs') / f'{choice.name}_{root.name}')
-    lists: Path | None = old.resolve() if goes_on else None
+    written: Path | None = old.resolve() if goes_on else None
     if not goes_on and not arguments.dry_run:
         check_work_dir(work_dir, resume=bool(arguments.resume))
         written = write_lists(work_dir, parts).resolve()
-        lists = written if divided else None
     counts = ', '.join(f'{part} {len(images)}' for part, images in parts.items())
-    how = f'the lists in {old}' if goes_on else _how(root, divided)
+    how = f'the lists in {old}' if goes_on and not folders else _how(root, bool(folders))
     print(f'split: {counts} ({how})')
-    return _config(choice, root, lists, len(names), options, work_dir, len(parts['train']))
+    # What says the split: the folders, and a group where they leave some of it open, or the lists.
+    if folders:
+        data = {} if arguments.group is None else {'group': arguments.group}
+    else:
+        data = {} if written is None else {'lists': str(written)}
+    return _config(choice, root, data, len(names), options, work_dir, len(parts['train']))
+
+
+def folders_of_parts(root: Path, group: str | None) -> dict[str, str]:
+    """The folders `train`, `val` and `test` of a folder, as they are called; none where a seed or
+    lists divide it.
+
+    Raises FileNotFoundError where one that is needed is missing, and ValueError where a group is
+    named although the split is said already.
+    """
+    from gps_seg.datasets.classification import ImageClassDataset
+    from gps_seg.datasets.classification.class_folders import split_folders
+
+    dataset = ImageClassDataset(data={'root': str(root)}, split='train', lazy_init=True)
+    folders = split_folders(dataset.described, root)
+    missing = [part for part in ('train', 'test') if part not in folders]
+    if folders and missing:
+        raise FileNotFoundError(
+            f'{root} has {" and ".join(f"{name}/" for name in folders.values())} but no folder '
+            f'{missing[0]}/; move some images of each class there, or rename one: without val/, a '
+            'tenth of train/ is held out to choose the epoch by'
+        )
+    said = 'its folders' if 'val' in folders else root / 'train.txt'
+    if group is not None and ('val' in folders or (root / 'train.txt').is_file()):
+        raise ValueError(f'--group is for a split, but {said} says it already; leave out one')
+    if not folders:
+        _note_equal_folders(root)
+    return folders
+
+
+def _note_equal_folders(root: Path) -> None:
+    """Print a note where what counts as classes looks like parts that hold the classes."""
+    from gps_seg.datasets.classification.class_folders import class_names
+
+    inner = {name: class_names(root / name) for name in class_names(root)}
+    first = next(iter(inner.values()), [])
+    if len(inner) > 1 and len(first) > 1 and all(names == first for names in inner.values()):
+        print(
+            f'note: {_listed(list(inner))} are taken as classes, and each holds the folders '
+            f'{_listed(first)}; if these are the classes, call the outer folders train, val, test'
+        )
 
 
 def parts_of_classes(
     root: Path, lists: Path | None, group: str | None
-) -> tuple[dict[str, list[str]], tuple[str, ...], bool]:
-    """The images of each part, relative to the folder; the classes; whether a seed divided them.
+) -> tuple[dict[str, list[str]], tuple[str, ...]]:
+    """The images of each part, relative to the folder, and the classes.
 
     Raises ValueError where a part is empty or there are fewer than two classes.
     """
     # What needs MMSegmentation is imported late, after its noise was turned off.
     from gps_seg.datasets.classification import ImageClassDataset
-    from gps_seg.datasets.classification.class_folders import split_folders
 
     data: dict[str, Any] = {'root': str(root)}
     if lists is not None:
@@ -64,11 +108,9 @@ def parts_of_classes(
     parts: dict[str, list[str]] = {}
     labels: dict[str, Counter[int]] = {}
     names: tuple[str, ...] = ()
-    divided = True
     for part in PARTS:
         dataset = ImageClassDataset(data=data, split=part, lazy_init=True)
         _, listed = dataset.read_list()
-        divided = not split_folders(dataset.described, root)
         names = listed.classes
         parts[part] = [Path(image).relative_to(root).as_posix() for image in listed.images]
         labels[part] = Counter(listed.labels)
@@ -83,7 +125,7 @@ def parts_of_classes(
             f'{root} has no image for {", ".join(empty)}; it needs about ten images of each class'
         )
     _check_each_class(names, labels)
-    return parts, names, divided
+    return parts, names
 
 
 def _check_each_class(names: Sequence[str], labels: Mapping[str, Counter[int]]) -> None:
@@ -102,8 +144,8 @@ def _check_each_class(names: Sequence[str], labels: Mapping[str, Counter[int]]) 
             print(f'{part} has no image of {_listed(lacking[part])}: {what} without these classes')
 
 
-def _how(root: Path, divided: bool) -> str:
-    if not divided:
+def _how(root: Path, by_folders: bool) -> str:
+    if by_folders:
         return 'by its folders'
     return 'by its lists' if (root / 'train.txt').is_file() else 'by seed 0'
 
@@ -144,7 +186,7 @@ def _chosen(asked: str | None, num_images: int) -> Choice:
 def _config(
     choice: Choice,
     root: Path,
-    lists: Path | None,
+    data: Mapping[str, str],
     num_classes: int,
     options: Mapping[str, Any],
     work_dir: Path,
@@ -157,8 +199,8 @@ def _config(
     defaults: dict[str, Any] = {'model.num_classes': num_classes, **precision_options()}
     for part in PARTS:
         defaults[f'{part}_dataloader.dataset.root'] = str(root)
-        if lists is not None:
-            defaults[f'{part}_dataloader.dataset.data.lists'] = str(lists)
+        for key, value in data.items():
+            defaults[f'{part}_dataloader.dataset.data.{key}'] = value
     defaults['train_cfg.max_epochs'] = epochs_of(recipe, num_images, batch_size)
     # A batch that is never full would leave no image to select by.
     defaults['default_hooks.fine_tune.selection_pass.drop_last'] = num_images >= 32

@@ -33,6 +33,21 @@ def check_settings(config: Config) -> None:
         if size is not None and (not isinstance(size, int) or size < 1):
             raise ValueError(f'{loader}_dataloader.batch_size is {size!r}; set 1 or more')
     _check_sizes(config)
+    _note_warm_up(config)
+
+
+def _note_warm_up(config: Config) -> None:
+    """Warn where the learning rate rises for half of the training or more."""
+    epochs = (config.get('train_cfg') or {}).get('max_epochs')
+    schedulers = config.get('param_scheduler')
+    for place, scheduler in enumerate(schedulers if isinstance(schedulers, list | tuple) else ()):
+        end = scheduler.get('end')
+        if epochs and end and scheduler.get('type') == 'LinearLR' and end > 1 and 2 * end >= epochs:
+            print(
+                f'warning: the learning rate warms up for {end} of {epochs} epochs; for so short a '
+                f'training set param_scheduler.{place}.end=1',
+                file=sys.stderr,
+            )
 
 
 def _check_sizes(config: Config) -> None:

@@ -9,6 +9,7 @@ from mmengine.evaluator import Evaluator
 from mmengine.runner import Runner
 
 from gps_seg.cli.tables import show, table
+from gps_seg.datasets.classification.dataset import make_image_classes
 from gps_seg.files import write_content
 from gps_seg.prediction.loading import load_source
 from gps_seg.prediction.pipeline import default_scope
@@ -58,7 +59,11 @@ def test_classes(arguments: argparse.Namespace, source: Source) -> dict[str, flo
 def _of_folder(folder: Path, dataset: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
     """The test images of a config, in place of which come those in folders of their classes."""
     kept: dict[str, Any] = {k: dataset[k] for k in ('pipeline', 'image_size') if k in dataset}
-    data = dict(root=str(folder.absolute()), folders={'test': '.'}, classes=names)
+    data: dict[str, Any] = dict(root=str(folder.absolute()), folders={'test': '.'})
+    given = {'root': dataset.get('root'), **(dataset.get('data') or {})}
+    class_list = make_image_classes(dataset.get('spec'), given).class_list
+    # Folders of ImageNet go by WordNet ids, which are not the names of the classes.
+    data |= dict(classes=names) if class_list is None else dict(class_list=class_list)
     return dict(type='ImageClassDataset', data=data, split='test', test_mode=True, **kept)
 
 

@@ -31,6 +31,9 @@ from gps_seg.runner.resume_source import latest_checkpoint
 
 __all__ = ['RUN_FILES', 'UNFINISHED', 'check_work_dir', 'main', 'prepare_config', 'train']
 
+# Images with labels that a dry run still reads.
+MANY = 20_000
+
 
 def train(config: Config) -> Path:
     """Run one training from a complete config. Returns its work dir."""
@@ -75,16 +78,28 @@ def prepare_config(arguments: argparse.Namespace) -> Config:
 def check_all_data(config: Config, *, allow_overlap: bool) -> None:
     """Read all images and masks of our own data sets, and print what was found.
 
-    Raises the first error, once all are printed.
+    Of more than MANY images with labels the lists alone are compared. Raises the first error, once
+    all are printed.
     """
     from gps_seg.cli.check import report, run_check
-    from gps_seg.datasets.checks import find_jobs, totals_of
+    from gps_seg.cli.check_classes import report_classes, run_class_check
+    from gps_seg.datasets.checks import class_counts, find_class_images, find_jobs, totals_of
 
     datasets = own_datasets(config)
-    if not datasets:
+    if datasets:
+        findings, records = run_check(find_jobs(datasets), allow_overlap=allow_overlap)
+        report(findings, totals_of(records), len(records))
+        raise_first(findings)
+    labelled = own_datasets(config, 'ImageClassDataset')
+    if not labelled:
         return
-    findings, records = run_check(find_jobs(datasets), allow_overlap=allow_overlap)
-    report(findings, totals_of(records), len(records))
+    survey = find_class_images(labelled)
+    if len(survey.files) > MANY:
+        print(f'{len(survey.files):,} images are listed, not read: gps-seg check reads them')
+        check_data(config, allow_overlap=allow_overlap)
+        return
+    findings, records = run_class_check(survey, allow_overlap=allow_overlap)
+    report_classes(findings, class_counts(survey), len(records))
     raise_first(findings)
 
 

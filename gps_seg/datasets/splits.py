@@ -92,20 +92,30 @@ def split_stems(
 
 
 def divide(
-    names: Iterable[str], *, seed: int, shares: Mapping[str, float], group: str | None = None
+    names: Iterable[str],
+    *,
+    seed: int,
+    shares: Mapping[str, float],
+    group: str | None = None,
+    seen_as: Mapping[str, str] | None = None,
 ) -> dict[str, list[str]]:
     """`split_stems` for any number of names: where they are fewer than the parts, the parts of the
     largest shares get one each.
+
+    seen_as: what the group pattern is given in place of a name.
     """
-    groups = _grouped(names, group)
+    groups = _grouped(names, group, seen_as)
     return _assigned(groups, sum(map(len, groups.values())), seed, shares)
 
 
-def _grouped(names: Iterable[str], group: str | None) -> dict[str, list[str]]:
+def _grouped(
+    names: Iterable[str], group: str | None, seen_as: Mapping[str, str] | None = None
+) -> dict[str, list[str]]:
     pattern = compile_group(group)
     groups: dict[str, list[str]] = {}
     for name in sorted(names):
-        groups.setdefault(group_of(name, pattern), []).append(name)
+        seen = name if seen_as is None else seen_as[name]
+        groups.setdefault(group_of(seen, pattern), []).append(name)
     return groups
 
 

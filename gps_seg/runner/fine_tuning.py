@@ -213,8 +213,13 @@ def plan_of_runner(
     loader = runner.train_dataloader
     size = settings.micro_batch_size or loader.batch_size or 1
     settings = replace(settings, micro_batch_size=size)
-    batches = ContrastiveBatches(
-        _once(loader.dataset), settings, seed=seeds[0], rank=rank, num_ranks=num_ranks
+    # A method that looks at no image must not fail for how they would be batched.
+    batches = (
+        ContrastiveBatches(
+            _once(loader.dataset), settings, seed=seeds[0], rank=rank, num_ranks=num_ranks
+        )
+        if method.needs_data
+        else None
     )
     model = stock_model(runner)
     plan = make_plan(
@@ -226,13 +231,13 @@ def plan_of_runner(
         seed=seeds[0],
         settings=settings,
         progress=pass_progress(batches.num_on_all_ranks, num_ranks=num_ranks)
-        if method.needs_data
+        if batches is not None
         else None,
         reduce=sum_over_ranks,
         trial=trial_of_runner(runner, model, engine=engine) if starts_by_itself(method) else None,
         recompute=recompute,
     )
-    if method.needs_data and batches.num_done < len(batches):
+    if batches is not None and batches.num_done < len(batches):
         MMLogger.get_current_instance().info(
             f'The selection is stable: {batches.num_images} images in {batches.num_done} of '
             f'{len(batches)} batches'

@@ -1,6 +1,8 @@
 """What a resume would silently change, and therefore refuses."""
 
+import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from mmengine.runner import Runner
@@ -71,7 +73,12 @@ def settings_of(runner: Runner) -> dict[str, str]:
         # A part that was built by hand says nothing of its settings.
         if isinstance(value, Mapping | list | tuple):
             _flatten(part, value, settings)
-    return settings
+    inside = repr(str(Path(runner.work_dir).resolve()) + os.sep)[:-1]
+    return {
+        # The split lists of a run move with its work dir.
+        name: value.replace(inside, "'") if name.endswith('.lists') else value
+        for name, value in settings.items()
+    }
 
 
 def check_settings(saved: Mapping[str, str], now: Mapping[str, str]) -> None:

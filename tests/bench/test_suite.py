@@ -10,7 +10,9 @@ from gps_seg.bench import digests
 from gps_seg.bench.cells import Cell
 from gps_seg.bench.measurements import Measurement, function_of
 from gps_seg.bench.suite import Suite, load_suite
+from gps_seg.runner.contrastive_batches import draws_of_batches
 from gps_seg.shipped import shipped_folder
+from gps_seg.tuning import SelectionPass
 from tests.bench.toy_suite import LR, write_suite
 
 SHIPPED = sorted(path.stem for path in (shipped_folder('configs') / 'suites').glob('*.py'))
@@ -132,3 +134,21 @@ def test_final_runs_on_the_validation_images_are_not_validated(suite: Suite) -> 
     assert trial.train_cfg.val_interval == changed.tune_epochs
     assert run.train_dataloader.dataset.ann_file == 'trainval.txt'
     assert [run[key] for key in ('val_dataloader', 'val_cfg', 'val_evaluator')] == [None] * 3
+
+
+def test_a_shorter_training_warms_up_for_the_same_share_of_it() -> None:
+    suite = load_suite('imagenet')
+    ends = {}
+    for role in ('trial', 'final'):
+        config = Cell(suite, suite.columns[0], role, 0).config
+        warm_up = next(s for s in config.param_scheduler if s.type == 'LinearLR')
+        ends[role] = (config.train_cfg.max_epochs, warm_up.end)
+    assert ends == {'trial': (5, 1), 'final': (30, 5)}
+
+
+def test_a_limit_below_a_batch_of_the_selection_drops_no_batch() -> None:
+    suite = replace(load_suite('flowers-tiny'), limit=8)
+    config = Cell(suite, suite.columns[0], 'trial', 0).config
+    settings = SelectionPass.of(config.default_hooks.fine_tune.selection_pass)
+    draws = draws_of_batches(8, settings, 0)
+    assert sum(map(len, draws)) == 16

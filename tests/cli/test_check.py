@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gps_seg.cli import check as module
-from gps_seg.cli.check import main, read_all
+from gps_seg.cli import read_all as reading
+from gps_seg.cli.check import main
+from gps_seg.cli.read_all import read_all
 from gps_seg.datasets.checks import Job, Record, duplicate_findings, examine
 from tests.foreign import plain_folder, scene
 
@@ -41,7 +42,7 @@ def test_several_processes_find_what_one_finds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     jobs = jobs_of(plain_folder(tmp_path / 'own', 12))
-    monkeypatch.setattr(module, 'FEW', 0)
+    monkeypatch.setattr(reading, 'FEW', 0)
     assert read_all(jobs, workers=2) == read_all(jobs, workers=1) == [examine(j) for j in jobs]
 
 

@@ -11,8 +11,10 @@ from safetensors.torch import save_file
 
 from gps_seg.cli.class_recipes import CLASS_RECIPES, choose_class_recipe
 from gps_seg.cli.main import main
+from gps_seg.cli.own_classes import own_classes_config
+from gps_seg.cli.train import parse_arguments
 from gps_seg.datasets import ImageClassDataset
-from tests.class_folders import fill_class_folders
+from tests.class_folders import draw_image, fill_class_folders, write_image
 from tests.toy_classifier import BACKBONE
 
 CLASSES = ['daisy', 'rose', 'tulip']
@@ -159,3 +161,86 @@ def test_class_folders_are_checked_without_a_config(
     assert all(path.name in said for path in broken)
     assert main(['check', '--images', str(images), '--classes', 'a,b']) == 2
     assert '--classes and --cfg-options go with masks' in capsys.readouterr().err
+
+
+def divided(folder: Path, *parts: str, classes: list[str] = CLASSES, per_class: int = 8) -> Path:
+    """Class folders in a folder for each part, with four images of each of some patients."""
+    for number, part in enumerate(parts):
+        for label, name in enumerate(classes):
+            for image in range(per_class):
+                patient = f'patient{10 * number + image // 4}_{image}.jpg'
+                write_image(folder / part / name / patient, draw_image(label, image, 40, number))
+    return folder
+
+
+def config_of(*command: str) -> Config:
+    return own_classes_config(parse_arguments(command))
+
+
+def test_folders_of_parts_go_by_their_names_in_any_case(
+    weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = divided(tmp_path / 'kaggle', 'Training', 'Testing')
+    config = config_of('--images', str(root), '--dry-run')
+    assert config.model.num_classes == 3
+    assert 'split: train 21, val 3, test 24 (by its folders)' in capsys.readouterr().out
+
+
+def test_outer_folders_that_look_like_parts_are_named(
+    weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = divided(tmp_path / 'odd', 'images_a', 'images_b')
+    config_of('--images', str(root), '--dry-run')
+    said = capsys.readouterr().out
+    assert 'note: images_a, images_b are taken as classes, and each holds the folders daisy' in said
+
+
+def test_the_group_holds_where_folders_leave_the_validation_open(
+    weights: Path, tmp_path: Path
+) -> None:
+    root = divided(tmp_path / 'scans', 'train', 'test', per_class=40)
+    config = config_of('--images', str(root), '--dry-run', '--group', r'^(patient\d+)')
+    patients = []
+    for part in ('train', 'val'):
+        given = config[f'{part}_dataloader'].dataset
+        dataset = ImageClassDataset(**{key: v for key, v in given.items() if key != 'type'})
+        names = [Path(dataset.get_data_info(i)['img_path']).name for i in range(len(dataset))]
+        patients.append({name.partition('_')[0] for name in names})
+    assert patients[0] and patients[1]
+    assert not patients[0] & patients[1]
+
+
+@pytest.mark.parametrize('command', ['train', 'check'])
+def test_a_split_that_is_said_already_takes_no_group(
+    command: str, weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = divided(tmp_path / 'whole', 'train', 'val', 'test')
+    assert main([command, '--images', str(root), '--group', r'(patient\d+)']) == 2
+    assert '--group is for a split, but its folders says it already' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('parts, lacking', [(('train', 'val'), 'test'), (('val', 'test'), 'train')])
+def test_a_folder_that_is_missing_is_named(
+    parts: tuple[str, ...], lacking: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = divided(tmp_path / 'part', *parts)
+    for command in ('train', 'check'):
+        assert main([command, '--images', str(root)]) == 2
+        assert f'but no folder {lacking}/; move some images' in capsys.readouterr().err
+
+
+def test_folders_of_parts_need_no_lists_to_go_on(weights: Path, tmp_path: Path) -> None:
+    command = ['--images', str(divided(tmp_path / 'own', 'train', 'val', 'test'))]
+    command += ['--work-dir', str(tmp_path / 'run')]
+    first, again = config_of(*command), config_of(*command, '--resume')
+    assert 'lists' not in (again.train_dataloader.dataset.get('data') or {})
+    assert again.train_dataloader == first.train_dataloader
+
+
+def test_a_dry_run_reads_the_images(
+    images: Path, weights: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken = sorted((images / 'rose').iterdir())[0]
+    broken.write_bytes(b'no image')
+    assert main(['train', '--images', str(images), '--work-dir', 'run', '--dry-run']) == 2
+    assert broken.name in capsys.readouterr().err

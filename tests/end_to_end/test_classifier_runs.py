@@ -9,6 +9,7 @@ import pytest
 import timm
 import torch
 
+from gps_seg.cli.dry_run import dry_run
 from gps_seg.cli.quiet_runner import QuietRunner
 from gps_seg.delta import Delta
 from gps_seg.files import read_weights
@@ -121,3 +122,17 @@ def test_a_cached_prefix_trains_the_head_of_a_classifier(tmp_path: Path) -> None
     config.default_hooks.fine_tune.cache_prefix = True
     run(config)
     assert json.loads((tmp_path / 'run/metrics.json').read_text())['selected'] == 0
+
+
+def test_fewer_images_than_a_batch_of_the_selection_stop_no_method_that_looks_at_none(
+    tmp_path: Path,
+) -> None:
+    config = toy_classifier(tmp_path)
+    config.default_hooks.fine_tune.selection_pass.batch_size = 32
+    # A dry run looks at fewer images than the pass itself would.
+    assert 'selected' in str(dry_run(config))
+    with pytest.raises(ValueError, match='drop_last leaves nothing of 9 images in batches of 32'):
+        run(config)
+    config.default_hooks.fine_tune.method = dict(type='Linear')
+    config.experiment_name = 'linear'
+    run(config)

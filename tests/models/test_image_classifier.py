@@ -363,3 +363,12 @@ def test_the_published_backbones_have_the_published_rows(
     weights = describe(model).backbone_weights(model)
     assert sum(len(weight.matrix(weight.parameter)) for weight in weights) == rows
     assert float(model.data_preprocessor.mean[0]) == pytest.approx(mean, rel=1e-4)
+
+
+@pytest.mark.parametrize('backbone', ['hiera_tiny_224', 'mvitv2_tiny', VIT])
+def test_the_size_that_is_asked_for_is_the_size_that_is_taken(backbone: str) -> None:
+    model = built(backbone, img_size=160).eval()
+    inputs = torch.zeros(1, 3, 160, 160)
+    with torch.no_grad():
+        (predicted,) = model(inputs, samples([0]), mode='predict')
+    assert 0 <= int(predicted.pred_label) < 5

@@ -1,5 +1,6 @@
 """Which changes of a config a resume refuses, and which it lets pass."""
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,11 +11,23 @@ from gps_seg.runner.resume_checks import check_settings, settings_of
 from tests.toy_runs import CONFIGS
 
 
-def settings(**options: Any) -> dict[str, str]:
+def settings(work_dir: Path = Path('run'), **options: Any) -> dict[str, str]:
     config = Config.fromfile(CONFIGS / 'gps_sam-tiny_kvasir-256.py')
     config.merge_from_dict({name.replace('__', '.'): value for name, value in options.items()})
-    runner: Any = SimpleNamespace(cfg=config)
+    runner: Any = SimpleNamespace(cfg=config, work_dir=work_dir)
     return settings_of(runner)
+
+
+def test_lists_in_the_work_dir_move_with_it(tmp_path: Path) -> None:
+    name = 'train_dataloader.dataset.data.lists'
+    first, moved = (
+        settings(tmp_path / work_dir, **{name: str(tmp_path / work_dir / 'lists')})
+        for work_dir in ('first', 'moved')
+    )
+    check_settings(first, moved)
+    other = settings(tmp_path / 'moved', **{name: str(tmp_path / 'first' / 'lists')})
+    with pytest.raises(ValueError, match=f"{name} was 'lists', now '/"):
+        check_settings(first, other)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from gps_seg.datasets.classification.wordnet import imagenet_classes
 from gps_seg.datasets.findings import named
 from gps_seg.datasets.pairs import SUFFIXES
 
-# Names in use for the folders of the parts.
+# Names in use for the folders of the parts, in any case.
 FOLDERS = {
     'train': ('train', 'training'),
     'val': ('val', 'valid', 'validation', 'dev'),
@@ -78,8 +78,9 @@ def split_folders(spec: ImageClasses, root: Path) -> dict[str, str]:
     if spec.folders is not None:
         return dict(spec.folders)
     found = {}
+    folders = [name for name in class_names(root) if _has_folders(root / name)]
     for part, names in FOLDERS.items():
-        there = [name for name in names if (root / name).is_dir() and _has_folders(root / name)]
+        there = [name for name in folders if name.lower() in names]
         if len(there) > 1:
             raise ValueError(
                 f'{root} has {" and ".join(there)} for {part}; say which one it is, as '

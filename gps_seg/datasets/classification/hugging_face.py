@@ -62,7 +62,7 @@ def read_hugging_face(spec: ImageClasses, root: Path, split: str) -> ImageList:
     table = tables[0] if len(tables) == 1 else library.concatenate_datasets(tables)
     image_column, label_column = columns_of(library, table, spec, root)
     table = table.cast_column(image_column, library.Image(decode=False))
-    labels = [int(label) for label in table[label_column]]
+    labels = _labels_of(table, label_column, root)
     classes = _classes(spec, table.features[label_column], parts.values(), label_column)
     images = [f'{root}/{"+".join(wanted)}#{row}' for row in range(len(labels))]
     check_labels(labels, len(classes), images)
@@ -80,6 +80,18 @@ def read_hugging_face(spec: ImageClasses, root: Path, split: str) -> ImageList:
         len(set(labels)),
         StoredRows(table.select_columns([image_column]), image_column, tuple(places), str(root)),
     )
+
+
+def _labels_of(table: Any, column: str, root: Path) -> list[int]:
+    """The labels of a column. Raises ValueError where they are no numbers."""
+    stored = table[column]
+    try:
+        return [int(label) for label in stored]
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f'{root}: the column {column!r} has labels such as {stored[0]!r}, which are no numbers '
+            f'of classes; save the data set with dataset.class_encode_column({column!r})'
+        ) from error
 
 
 def import_library() -> Any:

@@ -176,12 +176,16 @@ def hold_out(images: ByClass, spec: ImageClasses) -> dict[str, ByClass]:
 def _divided(
     images: ByClass, shares: Mapping[str, float], spec: ImageClasses
 ) -> dict[str, ByClass]:
-    """Divide each class by the seed; with a group pattern, all classes together."""
+    """Divide each class by the seed; with a group pattern, all classes together.
+
+    The pattern sees the path below the class folder, since a group may have images of many classes.
+    """
     class_of = {image: name for name, listed in images.items() for image in listed}
     if spec.group is None:
         divided = [divide(listed, seed=spec.seed, shares=shares) for listed in images.values()]
     else:
-        divided = [divide(class_of, seed=spec.seed, shares=shares, group=spec.group)]
+        below = {i: f'/{i}'.partition(f'/{name}/')[2] for i, name in class_of.items()}
+        divided = [divide(class_of, seed=spec.seed, shares=shares, group=spec.group, seen_as=below)]
     parts: dict[str, dict[str, list[str]]] = {part: {} for part in shares}
     for division in divided:
         for part, chosen in division.items():

@@ -251,7 +251,7 @@ IMAGE_CLASSES: dict[str, ImageClasses] = {
     ),
     'imagenet': ImageClasses(
         root='imagenet',
-        aliases=('ImageNet', 'imagenet-1k', 'ILSVRC2012', 'imagenet/images'),
+        aliases=('ImageNet', 'imagenet-1k', 'ILSVRC2012'),
         folders=dict(trainval='train', test='val'),
         class_list='imagenet',
         num_classes=1000,

@@ -41,10 +41,15 @@ def classifier_paths(model: Any) -> tuple[str, ...]:
     return (named,) if isinstance(named, str) else tuple(named)
 
 
-def input_size(model: Any) -> tuple[int, int] | None:
-    """Height and width of the images that a model takes, in pixels; None if it takes any."""
+def input_size(model: Any, img_size: int | None) -> tuple[int, int] | None:
+    """Height and width of the images that a model takes, in pixels; None if it takes any.
+
+    img_size: the side that it was built for, where that is not its own.
+    """
     if not model.pretrained_cfg.get('fixed_input_size'):
         return None
+    if img_size is not None:
+        return img_size, img_size
     patches = getattr(model, 'patch_embed', None)
     size = getattr(patches, 'img_size', None) or model.pretrained_cfg['input_size'][-2:]
     return int(size[0]), int(size[1])

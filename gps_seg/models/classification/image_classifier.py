@@ -184,7 +184,7 @@ class ImageClassifier(BaseModel):
 
     def _body(self, inputs: Tensor) -> Any:
         """The timm model, in the mode of this module. Raises ValueError for a size it refuses."""
-        size = input_size(self.body)
+        size = input_size(self.body, self.img_size)
         if size is not None and tuple(inputs.shape[-2:]) != size:
             height, width = inputs.shape[-2:]
             raise ValueError(

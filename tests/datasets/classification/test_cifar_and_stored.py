@@ -236,6 +236,18 @@ def test_what_a_hugging_face_set_lacks_is_held_out_or_named(stored: Any) -> None
         ImageClassDataset(root='beans', data=both)
 
 
+def test_labels_of_text_are_refused_with_what_numbers_them(stored: Any, data_root: Path) -> None:
+    import datasets
+
+    table = datasets.load_from_disk(str(stored({'train': 4})))
+    named = [['ill', 'healthy'][i % 2] for i in range(4)]
+    table['train'] = table['train'].remove_columns('label').add_column('label', named)
+    table.save_to_disk(str(data_root / 'text'))
+    data = dict(layout='hugging_face', label_column='label')
+    with pytest.raises(ValueError, match=r"labels such as 'ill'.*class_encode_column\('label'\)"):
+        ImageClassDataset(root='text', data=data)
+
+
 def test_a_picture_in_memory_is_the_same_as_one_in_a_file(tmp_path: Path) -> None:
     from gps_seg.datasets.reading import decode_image, read_image
 

@@ -69,7 +69,10 @@ def test_undivided_folders_are_divided_by_class_and_seed(data_root: Path, pairs:
     assert other != parts['test'] and len(other) == len(parts['test'])
 
 
-def test_images_of_one_group_stay_together_over_all_classes(data_root: Path, pairs: Any) -> None:
+@pytest.mark.parametrize('pattern', [r'(p\d+)_', r'^(p\d+)'])
+def test_images_of_one_group_stay_together_over_all_classes(
+    data_root: Path, pairs: Any, pattern: str
+) -> None:
     for patient in range(12):
         for label in ('benign', 'tumour'):
             for number in range(3):
@@ -77,7 +80,7 @@ def test_images_of_one_group_stay_together_over_all_classes(data_root: Path, pai
                 write_image(data_root / name, draw_image(patient, number, 8))
     patients = {}
     for split in ('train', 'val', 'test'):
-        dataset = ImageClassDataset(root='own', split=split, data=dict(group=r'(p\d+)_'))
+        dataset = ImageClassDataset(root='own', split=split, data=dict(group=pattern))
         patients[split] = {Path(file).name[:3] for file, _ in pairs(dataset)}
     assert sum(map(len, patients.values())) == 12 == len(set().union(*patients.values()))
 
