@@ -126,14 +126,23 @@ def left_out(delta: Delta, paths: Sequence[str]) -> Delta:
 def beside_base(delta: Delta, base: Mapping[str, Tensor]) -> str:
     """A line on the tensors that the base does not have; empty where there are none."""
     names = [name for name in delta.whole if name not in base]
-    paths = sorted({'.'.join(name.split('.')[:2]) for name in names})
     if not names:
         return ''
+    if delta.added:
+        return (
+            f'{len(names)} tensors are of modules that the method adds, such as to '
+            f'{next(iter(delta.added))}, which stock programs do not have: the checkpoint is whole '
+            'only with them. gps-seg export WORK_DIR merges what can be merged, and so does '
+            'tuning.merge() before tuning.delta()'
+        )
+    paths = sorted({'.'.join(name.split('.')[:2]) for name in names})
     more = f' and {len(paths) - 4} more' if len(paths) > 4 else ''
-    return (
-        f'{len(names)} tensors are not in the base file, below {", ".join(paths[:4])}{more}; a '
-        f'program that refuses names it does not know needs it --without {paths[0]}'
-    )
+    said = f'{len(names)} tensors are not in the base file, below {", ".join(paths[:4])}{more}'
+    written = (*delta.values, *delta.whole)
+    alone = [path for path in paths if {n for n in written if under(n, [path])} <= delta.fresh]
+    if not alone:
+        return said
+    return f'{said}; a program that refuses names it does not know needs it --without {alone[0]}'
 
 
 def swap_file(

@@ -11,6 +11,7 @@ from gps_seg.files import read_weights
 
 # A key of a delta's metadata, as DeltaCheckpointHook writes it.
 MODEL = 'model'
+ENCODER = 'image_encoder.'
 
 
 def read_base(path: Path, delta: Delta) -> dict[str, Tensor]:
@@ -19,13 +20,13 @@ def read_base(path: Path, delta: Delta) -> dict[str, Tensor]:
     A timm ViT file, as SAM's encoder can start from, and the backbone of a segmentor are renamed as
     the model does on loading.
     """
-    names = (delta.values.keys() | delta.whole.keys()) - delta.fresh
     if is_segmentor(delta):
         from gps_seg.runner.base_weights import base_state
 
         return base_state(json.loads(delta.metadata[MODEL]), str(path))
     state = read_weights(path)
-    if names <= state.keys() or not any(name.startswith('image_encoder.') for name in names):
+    of_sam = any(name.startswith(ENCODER) for name in (*delta.values, *delta.whole))
+    if not of_sam or any(name.startswith(ENCODER) for name in state):
         return state
     # Only here, since the models need more installed than deltas do.
     from gps_seg.models.weights import sam_state_from_timm, weights_layout

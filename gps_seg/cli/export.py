@@ -21,7 +21,7 @@ from gps_seg.prediction.loading import load_source
 from gps_seg.prediction.model_card import model_card
 from gps_seg.prediction.onnx_check import compare, input_size
 from gps_seg.prediction.onnx_export import check_packages, graphs_of, write_graph
-from gps_seg.prediction.pairs import pairs_of_config
+from gps_seg.prediction.pairs import Pair, pairs_of_config
 from gps_seg.prediction.pipeline import dataset_of
 from gps_seg.prediction.predictor import Predictor, Sample
 from gps_seg.prediction.sources import Source
@@ -74,32 +74,34 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     return arguments
 
 
-def images_to_check(arguments: argparse.Namespace, source: Source) -> list[Path]:
-    """Images spread evenly over a folder or the test split.
+def images_to_check(arguments: argparse.Namespace, source: Source) -> list[Pair]:
+    """Images spread evenly over a folder or the test split, without their masks.
 
     Raises FileNotFoundError where there are none.
     """
     if arguments.images is not None:
         items = find_items([arguments.images], arguments.out)
-        paths = [item.path for item in items if not item.is_volume]
+        found = [Pair(item.path, item.path) for item in items if not item.is_volume]
+        if not found:
+            raise FileNotFoundError(f'{arguments.images} holds volumes alone; name images')
     else:
         try:
-            paths = _test_images(source)
+            found = _test_images(source)
         except OSError as error:
             raise FileNotFoundError(
                 f'no images to check the files on ({error}); name some: --images FOLDER'
             ) from error
-    step = max(len(paths) / arguments.num_images, 1)
-    return [paths[int(place * step)] for place in range(min(arguments.num_images, len(paths)))]
+    step = max(len(found) / arguments.num_images, 1)
+    return [found[int(place * step)] for place in range(min(arguments.num_images, len(found)))]
 
 
-def _test_images(source: Source) -> list[Path]:
+def _test_images(source: Source) -> list[Pair]:
     """The image files of the config's test split."""
     if not is_classifier(source.config):
-        return [pair.image for pair in pairs_of_config(source.config)]
+        return pairs_of_config(source.config)
     dataset = DATASETS.build({**dataset_of(source.config).to_dict(), 'pipeline': []})
     paths = [Path(dataset.get_data_info(place)['img_path']) for place in range(len(dataset))]
-    return [path for path in paths if path.is_file()]
+    return [Pair(path, path) for path in paths if path.is_file()]
 
 
 def onnx_metadata(predictor: Predictor, height: int, width: int) -> dict[str, str]:
@@ -165,11 +167,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     if arguments.to == 'onnx':
         check_packages()
-        paths = images_to_check(arguments, source)
+        images = images_to_check(arguments, source)
         # Traced on the CPU unless asked otherwise: the files are for any device.
         place = arguments.device or 'cpu'
         predictor = load_source(source, base=arguments.base, device=place)
-        samples = [predictor.read(path) for path in paths]
+        samples = [
+            predictor.read(pair.image, pair.entry) if pair.entry else predictor.read(pair.image)
+            for pair in images
+        ]
         files, agreement = export_onnx(predictor, samples, out, force=arguments.force)
         print(f'wrote {" and ".join(map(str, files))}: {agreement}')
         return 0

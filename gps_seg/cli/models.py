@@ -30,4 +30,4 @@ def source_of(arguments: argparse.Namespace, model: str | None) -> Source:
     if arguments.config is None and arguments.weights is None:
         return find_source(model)
     config: Any = None if arguments.config is None else load_config(arguments.config)
-    return find_source(config=config, weights=arguments.weights)
+    return find_source(model, config=config, weights=arguments.weights)

@@ -21,7 +21,7 @@ from gps_seg.prediction.loading import load_source
 from gps_seg.prediction.measuring import failed_row, table_text
 from gps_seg.prediction.outputs import TABLE, Outputs, check_folder, check_outputs
 from gps_seg.prediction.predictor import Predictor
-from gps_seg.prediction.sources import Source
+from gps_seg.prediction.sources import Source, is_run
 from gps_seg.prediction.volumes import check_reader
 
 SKIPPED = 3  # the exit code where files could not be read
@@ -68,6 +68,10 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     arguments.model = None
     if arguments.config is None and arguments.weights is None:
         arguments.model = arguments.paths.pop(0)
+    elif arguments.paths and is_run(Path(arguments.paths[0])):
+        raise ValueError(
+            f'give either a model ({arguments.paths[0]}), or --config and --weights, not both'
+        )
     if not arguments.paths:
         parser.error('name what to predict after the model: files, folders or patterns')
     return arguments

@@ -89,7 +89,7 @@ def scale(
 
     Each value becomes (1 - by) * base + by * tuned, in float64, then rounded to the dtype; at 0
         and 1, and where both are equal, the bits are those of the base and the tuned model. What
-        was stored rounded (`Delta.to`) is rounded again.
+        was stored rounded (`Delta.to`) is rounded again, but for the base itself (by=0).
     base: the state that the delta belongs to.
     keep_fresh: leave tensors that no file filled, for which there is no base, as they are;
         otherwise they are refused.
@@ -110,7 +110,7 @@ def scale(
     metadata = {k: v for k, v in delta.metadata.items() if k not in OF_THE_RUN}
     metadata['scaled'] = f'by {by!r}'
     scaled = replace(delta, values=values, whole=whole, metadata=metadata, stored=None)
-    return scaled if delta.stored is None else scaled.to(delta.stored)
+    return scaled if delta.stored is None or by == 0 else scaled.to(delta.stored)
 
 
 def _check_scalable(

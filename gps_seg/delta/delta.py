@@ -269,6 +269,11 @@ def _same(name: str, state: Mapping[str, Tensor], known: Mapping[str, Tensor]) -
 
 def _rounded(name: str, tensor: Tensor, dtype: torch.dtype) -> Tensor:
     rounded = as_stored(tensor, dtype).to(tensor.dtype)
-    if tensor.is_floating_point() and bool((rounded.isinf() & tensor.isfinite()).any()):
+    if not tensor.is_floating_point():
+        return rounded
+    # Some kinds of float8 have no infinity, and end at their largest number.
+    limits = torch.finfo(dtype)
+    beyond = ~rounded.isfinite() | (tensor.abs() > limits.max * (1 + limits.eps))
+    if bool((beyond & tensor.isfinite()).any()):
         raise ValueError(f'{name} holds values that are too large for {dtype}; choose bfloat16')
     return rounded

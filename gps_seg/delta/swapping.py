@@ -124,13 +124,21 @@ def _check_fits(
     for name, values in delta.values.items():
         check_dtype(name, values, state[name])
     for name, tensor in delta.whole.items():
-        if name in state:
+        if name in state and (is_model or not _of_another_shape(delta, state, name)):
             check_fits(name, tensor, state[name])
     written = {*delta.values, *delta.whole} - set(missing)
     # A state of a few names does not show what else lies in their memory.
     around = all_tensors(target) if isinstance(target, nn.Module) else {}
     check_writable({**around, **state}, written, partial(_same_content, delta))
     return frozenset(missing)
+
+
+def _of_another_shape(delta: Delta, state: Mapping[str, Tensor], name: str) -> bool:
+    """Whether a part that started fresh, such as a head, stands in the base with another size.
+
+    Such a tensor of a state dict is replaced as a whole; the base's fingerprint leaves it out.
+    """
+    return name in delta.fresh and name in state and state[name].shape != delta.whole[name].shape
 
 
 def _same_content(delta: Delta, one: str, other: str) -> bool:
@@ -178,13 +186,14 @@ def _replaced_by(delta: Delta, state: Mapping[str, Tensor], gone: frozenset[str]
         for name in delta.values
     }
     names = [name for name in delta.whole if name not in gone]
+    resized = frozenset(name for name in names if _of_another_shape(delta, state, name))
     kind = 'delta' if delta.metadata.get(KIND) == 'undo' else 'undo'
     undo = replace(
         delta,
         values=values,
         whole={name: copy_of(state[name]) for name in (*names, *delta.absent)},
         base='',
-        fresh=delta.absent,
+        fresh=delta.absent | resized,
         metadata={**delta.metadata, KIND: kind},
         absent=gone,
         added=delta.detached,
@@ -223,7 +232,7 @@ def _write(delta: Delta, state: MutableMapping[str, Tensor], name: str) -> None:
         tensor = state[name]
         values = delta.values[name].to(tensor.device)
         put_bits(tensor, delta.places_in(name, tensor.device), values)
-    elif name in delta.whole and name in state:
+    elif name in delta.whole and name in state and not _of_another_shape(delta, state, name):
         state[name].detach().copy_(delta.whole[name])
     elif name in delta.whole:
         state[name] = copy_of(delta.whole[name])

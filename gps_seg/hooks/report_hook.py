@@ -18,7 +18,7 @@ from gps_seg.runner.class_pictures import ClassRecorder
 from gps_seg.runner.evaluate import evaluate
 from gps_seg.runner.loops import UNITS, planned, unit_of
 from gps_seg.runner.pictures import AFTER, BEFORE, Classes, MaskRecorder
-from gps_seg.runner.prompt_report import prompt_report, report_on_prompts
+from gps_seg.runner.prompt_report import check_prompts, prompt_report, report_on_prompts
 from gps_seg.runner.protocol import TEST, choice_of_epoch
 from gps_seg.selection import random_state, set_random_state
 
@@ -62,6 +62,9 @@ class ReportHook(Hook):
             (Path(runner.work_dir) / ZERO_SHOT).unlink(missing_ok=True)
             shutil.rmtree(Path(runner.work_dir) / 'overlays', ignore_errors=True)
         barrier()  # before another rank writes there
+        if self.prompts is not None:
+            # Not only after hours of training.
+            check_prompts(runner.model, self._loop(runner).dataloader.dataset)
         if self.zero_shot and runner.iter == 0:
             state = random_state()
             pictures = self._recorder(runner, BEFORE)

@@ -80,20 +80,22 @@ class BCESoftIoULoss(nn.Module):
         that count.
         """
         # Sums over pixels are products with the pixels' weights, much faster than masked means.
-        masks = precise(logits).flatten(2)  # B M HW
-        weights = counted.flatten(2).to(masks.dtype)  # B 1 HW
-        truth = targets.flatten(2).to(masks.dtype) * weights
-        num_counted, area = weights.sum(2), truth.sum(2)  # B 1
-        weights, truth = weights.transpose(1, 2), truth.transpose(1, 2)  # B HW 1
-        entropies = F.softplus(masks) @ weights - masks @ truth
-        bce = entropies[..., 0] / num_counted.clamp(min=1)
-        probabilities = masks.sigmoid()
-        intersection = (probabilities @ truth)[..., 0]
-        union = (probabilities @ weights)[..., 0] + area - intersection
-        iou = (intersection + self.smooth) / (union + self.smooth)
-        return self.bce_weight * bce + self.iou_weight * (1 - iou)
+        # Autocast would take products lower, where fp16 has no number for the sum of an image.
+        with torch.autocast(logits.device.type, enabled=False):
+            masks = precise(logits).flatten(2)  # B M HW
+            weights = counted.flatten(2).to(masks.dtype)  # B 1 HW
+            truth = targets.flatten(2).to(masks.dtype) * weights
+            num_counted, area = weights.sum(2), truth.sum(2)  # B 1
+            weights, truth = weights.transpose(1, 2), truth.transpose(1, 2)  # B HW 1
+            entropies = F.softplus(masks) @ weights - masks @ truth
+            bce = entropies[..., 0] / num_counted.clamp(min=1)
+            probabilities = masks.sigmoid()
+            intersection = (probabilities @ truth)[..., 0]
+            union = (probabilities @ weights)[..., 0] + area - intersection
+            iou = (intersection + self.smooth) / (union + self.smooth)
+            return self.bce_weight * bce + self.iou_weight * (1 - iou)
 
 
 def precise(tensor: Tensor) -> Tensor:
-    """Halves as fp32, fp32 and fp64 as they are; autocast takes no operation of a loss lower."""
+    """Halves as fp32, fp32 and fp64 as they are."""
     return tensor.to(torch.promote_types(tensor.dtype, torch.float32))

@@ -86,11 +86,13 @@ def iou_of_masks(predicted: Tensor, truth: Tensor, counted: Tensor) -> Tensor:
 
     predicted: (N, M, H, W) bool. truth, counted: (N, 1, H, W) bool.
     """
-    weights = counted.flatten(2).float()
-    known = truth.flatten(2) * weights
-    masks = predicted.flatten(2).float()
-    intersection = (masks @ known.transpose(1, 2))[..., 0]
-    union = (masks @ weights.transpose(1, 2))[..., 0] + known.sum(2) - intersection
+    # Autocast would count pixels in halves.
+    with torch.autocast(predicted.device.type, enabled=False):
+        weights = counted.flatten(2).float()
+        known = truth.flatten(2) * weights
+        masks = predicted.flatten(2).float()
+        intersection = (masks @ known.transpose(1, 2))[..., 0]
+        union = (masks @ weights.transpose(1, 2))[..., 0] + known.sum(2) - intersection
     return torch.where(union > 0, intersection / union.clamp(min=1), 1.0)
 
 

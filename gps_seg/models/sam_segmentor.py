@@ -23,7 +23,7 @@ from gps_seg.models.class_masks import (
 from gps_seg.models.decoding import decode
 from gps_seg.models.labels import IGNORE_INDEX, class_labels
 from gps_seg.models.mixed_prompts import check_mixed, mixed_losses
-from gps_seg.models.padding import preprocessor_of
+from gps_seg.models.padding import SAMDataPreProcessor, preprocessor_of
 from gps_seg.models.prompts import boxes_of, encode_prompts
 from gps_seg.models.target_masks import stacked_masks
 from gps_seg.models.weights import (
@@ -55,10 +55,10 @@ class SAMSegmentor(BaseModel):
     SAM. fresh: names of the parts that start fresh although a file is given. loss: config of a loss
     of (logits, targets); default: BCE and soft IoU for two classes, Dice of the batch and
     cross-entropy for more. ignore_index: the masks' label of pixels of no class, which losses get
-    as 255; default: 255 for more than two classes and for mixed prompts (it is the padding's), none
-    for two classes, since masks of 0 and 255 would train to nothing. attention: how the encoder
-    computes it, 'auto', 'stock', 'fused' or 'pieces', which differ in memory and time alone; see
-    `EncoderAttention`.
+    as 255; default: 255 for more than two classes, for mixed prompts and where images are padded
+    (it is the padding's), else none for two classes, since masks of 0 and 255 would train to
+    nothing. attention: how the encoder computes it, 'auto', 'stock', 'fused' or 'pieces', which
+    differ in memory and time alone; see `EncoderAttention`.
 
     The state dict has exactly the names, and the architecture's shapes, of `segment_anything`; with
     more than two classes those below `mask_decoder.class_masks` stand beside them, fresh unless the
@@ -96,7 +96,8 @@ class SAMSegmentor(BaseModel):
         self.arch = arch
         self.image_size = image_size
         self.num_classes = num_classes
-        by_default = IGNORE_INDEX if num_classes > 2 or prompt == 'mixed' else None
+        pads = isinstance(self.data_preprocessor, SAMDataPreProcessor)
+        by_default = IGNORE_INDEX if num_classes > 2 or prompt == 'mixed' or pads else None
         self.ignore_index = by_default if ignore_index is None else ignore_index
         self.prompt = prompt
         self.prompt_rounds = prompt_rounds

@@ -61,8 +61,9 @@ def input_size(samples: Sequence[Sample]) -> tuple[int, int]:
     if len(sizes) != 1:
         listed = ', '.join(f'{width} x {height}' for height, width in sorted(sizes))
         raise ValueError(
-            f'images come to the model in several sizes ({listed}), an ONNX file is of one; let '
-            'the test pipeline resize without keep_ratio'
+            f'images come to the model in several sizes ({listed}), an ONNX file is of one; check '
+            'it on images of one size (--images FOLDER; square ones for a SAM that pads), or let '
+            'the test pipeline resize all to one'
         )
     ((height, width),) = sizes
     return height, width

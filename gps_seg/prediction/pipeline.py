@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from gps_seg.datasets.coco import is_coco
+from gps_seg.datasets.objects import LoadObjects
 from gps_seg.datasets.reading import to_uint8
 
 # Steps of a pipeline by what they do; a scope (`mmseg.LoadAnnotations`) is no part of the name.
@@ -66,6 +67,8 @@ class ImagePipeline:
             )
         self.loader = TRANSFORMS.build(steps[0])
         self.steps, self.truth_steps = [], []
+        # It leaves out the crowds of COCO files, which training does not count either.
+        self.crowds = LoadObjects() if 'LoadObjects' in names else None
         for step, name in zip(steps[1:], names[1:], strict=True):
             if name in READS_TRUTH:
                 self.truth_steps.append(TRANSFORMS.build(step))
@@ -135,6 +138,8 @@ class ImagePipeline:
             raise FileNotFoundError(f'no mask {mask}')
         for step in self.truth_steps:
             results = _applied(step, results)
+        if self.crowds is not None and is_coco(mask):
+            results = _applied(self.crowds, results)
         read = np.asarray(results['gt_seg_map'])
         if read.shape != tuple(shape[:2]):
             sizes = [f'{width} x {height}' for height, width in (shape[:2], read.shape[:2])]

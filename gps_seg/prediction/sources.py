@@ -77,6 +77,11 @@ def is_delta(path: Path) -> bool:
         return False  # whoever reads it next says what is wrong with it
 
 
+def is_run(path: Path) -> bool:
+    """Whether a path is a delta, or a work dir of a training."""
+    return is_delta(path) or any((path / name).exists() for name in (*RESULTS, LAST))
+
+
 def read_delta(path: str | Path) -> Delta:
     """Read a delta. Raises what `Delta.load` does, and ValueError for an undo."""
     delta = Delta.load(path)

@@ -101,6 +101,12 @@ def scenes_of(dataset: Any, num_images: int | None = None) -> Iterator[Scene]:
         )
 
 
+def check_prompts(model: Any, dataset: Any) -> None:
+    """Raise ValueError where a report on prompts could not be made after the training."""
+    stock_model(model)
+    next(scenes_of(dataset, 1), None)
+
+
 def report_on_prompts(model: Any, dataset: Any, settings: PromptReport) -> dict[str, float]:
     """The scores by `prompt_scores` and `automatic_scores` of a model on a data set.
 
@@ -113,8 +119,9 @@ def report_on_prompts(model: Any, dataset: Any, settings: PromptReport) -> dict[
             SamPredictor(sam), scenes_of(dataset, settings.num_images), settings.kinds
         )
         if settings.automatic_images != 0:
-            num_images = settings.automatic_images or settings.num_images
-            logger.info(f'Automatic masks of {num_images or len(dataset)} images')
+            bounds = (settings.num_images, settings.automatic_images, len(dataset))
+            num_images = min(bound for bound in bounds if bound is not None)
+            logger.info(f'Automatic masks of {num_images} images')
             generator = SamAutomaticMaskGenerator(sam, points_per_side=settings.points_per_side)
             scores |= automatic_scores(generator, scenes_of(dataset, num_images))
     return scores

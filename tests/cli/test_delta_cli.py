@@ -10,9 +10,11 @@ from segment_anything import sam_model_registry
 from segment_anything.modeling import Sam
 from torch import Tensor
 
+import gps_seg
 from gps_seg.cli.delta import main
 from gps_seg.delta import Delta, fingerprint
 from gps_seg.files import read_weights, save_tensors
+from gps_seg.methods import LoRA
 from gps_seg.selection import Budget, Entries, Random, Selection, neuron, selectable_weights
 
 
@@ -101,6 +103,44 @@ def test_fresh_parts_complete_a_base_and_their_undo_removes_them(
     assert re.search(r'removes +1 tensors', capsys.readouterr().out)
     assert files.run('undo t.pth u.safetensors -o b.pth') == 0
     assert state_bytes(read_weights(files.path('b.pth'))) == state_bytes(files.base)
+
+
+def test_a_head_of_another_size_replaces_that_of_the_base(files: Files) -> None:
+    tuned = {**files.tuned, 'head.weight': torch.randn(3, 4)}
+    known = {n: t for n, t in files.base.items() if n != 'head.weight'}
+    Delta.between(known, tuned, fresh={'head.weight'}).save(files.delta_path)
+    assert files.run('apply base.pth delta.safetensors -o t.pth --undo u.safetensors') == 0
+    assert state_bytes(read_weights(files.path('t.pth'))) == state_bytes(tuned)
+    assert files.run('undo t.pth u.safetensors -o b.pth') == 0
+    assert state_bytes(read_weights(files.path('b.pth'))) == state_bytes(files.base)
+
+
+def test_modules_of_a_method_are_not_to_be_left_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = timm.create_model('test_vit.r160_in1k', num_classes=3)
+    save_tensors(tmp_path / 'vit.safetensors', model.state_dict(), {})
+    tuning = gps_seg.tune(model, method=LoRA(rank=2))
+    tuning.delta().save(tmp_path / 'delta.safetensors')
+    names = [str(tmp_path / name) for name in ('vit.safetensors', 'delta.safetensors', 'o.pth')]
+    assert main(['apply', *names[:2], '-o', names[2]]) == 0
+    said = capsys.readouterr().out
+    assert 'are of modules that the method adds' in said and 'tuning.merge()' in said
+    assert '--without' not in said
+
+
+def test_a_delta_of_fresh_parts_alone_finds_the_vit_it_stands_on(tmp_path: Path) -> None:
+    from gps_seg.models.weights import sam_state_from_timm
+
+    vit = timm.create_model('vit_tiny_patch16_224', depth=1, num_classes=3)
+    save_tensors(tmp_path / 'vit.safetensors', vit.state_dict(), {})
+    base = sam_state_from_timm(vit.state_dict())
+    fresh = {'image_encoder.neck.0.weight', 'mask_decoder.iou_token.weight'}
+    tuned = {**base, **{name: torch.randn(1, 4) for name in fresh}}
+    Delta.between(base, tuned, fresh=fresh).save(tmp_path / 'delta.safetensors')
+    names = [str(tmp_path / name) for name in ('vit.safetensors', 'delta.safetensors', 'o.pth')]
+    assert main(['apply', *names[:2], '-o', names[2]]) == 0
+    assert state_bytes(read_weights(tmp_path / 'o.pth')) == state_bytes(tuned)
 
 
 def fails(files: Files, command: str, capsys: pytest.CaptureFixture[str]) -> str:

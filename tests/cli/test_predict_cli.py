@@ -122,6 +122,10 @@ FAULTS: dict[str, tuple[Plant, str]] = {
         ],
         'give --weights or --delta, not both',
     ),
+    'a model and a config': (
+        lambda f, t: [str(f / 'sam'), str(images(f)[0]), '--config', 'gps_sam_demo'],
+        'or --config and --weights, not both',
+    ),
     'a delta of another model': (
         lambda f, t: [
             str(f / 'sam'),

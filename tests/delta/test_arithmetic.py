@@ -160,6 +160,15 @@ def test_rounded_deltas_stay_rounded(tmp_path: Any) -> None:
     assert merge(one, Delta.between(base, other), conflict='first')[0].stored is None
 
 
+def test_a_rounded_delta_scaled_to_nothing_is_the_base() -> None:
+    base = base_state()
+    tuned = {name: tensor + torch.randn(tensor.shape) for name, tensor in base.items()}
+    none = scale(Delta.between(base, tuned).to(torch.bfloat16), base, 0.0)
+    state = {name: tensor.clone() for name, tensor in base.items()}
+    none.swap(state)
+    assert all(torch.equal(state[name], base[name]) for name in base)
+
+
 def wrong(kind: str) -> tuple[Delta, Delta]:
     base = {'w': torch.zeros(3, 4), 'n': torch.tensor(0), 'x': torch.zeros(2)}
     one = Delta.between(base, {**base, 'w': full(1.0)})

@@ -90,6 +90,9 @@ def test_values_too_large_for_the_type_and_types_without_a_fraction_are_refused(
         delta.to(torch.float16)
     with pytest.raises(ValueError, match='choose a floating-point type'):
         delta.to(torch.int8)
+    # The largest number of this one is 448, and it has no infinity.
+    with pytest.raises(ValueError, match='too large'):
+        delta.to(torch.float8_e4m3fn)
     undo = delta.swap({'a': torch.zeros(1)}, verify=False)
     with pytest.raises(ValueError, match='cannot be rounded'):
         undo.to(torch.bfloat16)

@@ -107,6 +107,23 @@ def test_the_loss_of_each_mask_is_the_loss_of_that_mask_alone() -> None:
     np.testing.assert_allclose(found[0, 1].item(), 2 * bce + 0.5 * (1 - iou), rtol=1e-9)
 
 
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
+def test_mixed_precision_rounds_no_sum_over_pixels(dtype: torch.dtype) -> None:
+    torch.manual_seed(0)
+    logits = 3 * torch.randn(1, 2, 512, 512)
+    truth, counted = torch.rand(1, 1, 512, 512) > 0.3, torch.rand(1, 1, 512, 512) > 0.1
+    expected = BCESoftIoULoss().each(logits, truth, counted)
+    overlap = iou_of_masks(logits > 0, truth, counted)
+    with torch.autocast('cpu', dtype=dtype):
+        torch.testing.assert_close(BCESoftIoULoss().each(logits, truth, counted), expected)
+        torch.testing.assert_close(iou_of_masks(logits > 0, truth, counted), overlap)
+
+
+def test_padding_is_left_out_without_prompts_too(build: Callable[..., SAMSegmentor]) -> None:
+    assert build(prompt='none', data_preprocessor=PADDED).ignore_index == 255
+    assert build(prompt='none').ignore_index is None
+
+
 def test_the_iou_of_masks_counts_the_pixels_that_count() -> None:
     rng = np.random.default_rng(0)
     predicted, truth = rng.random((4, 3, 9, 9)) > 0.5, rng.random((4, 1, 9, 9)) > 0.5

@@ -16,7 +16,7 @@ from segment_anything.modeling import Sam
 from torch import nn
 
 import gps_seg
-from gps_seg.cli.export import export_onnx
+from gps_seg.cli.export import export_onnx, main
 from gps_seg.delta import Delta, attach_added
 from gps_seg.files import read_weights
 from gps_seg.methods import METHODS, LoRA, describe
@@ -190,3 +190,22 @@ def test_a_copied_work_dir_still_loads(runs: Runs, tmp_path: Path) -> None:
         gps_seg.load(copy, device='cpu')(image).probabilities,
         gps_seg.load(runs.sam, device='cpu')(image).probabilities,
     )
+
+
+def test_a_model_and_a_config_are_one_too_many(
+    runs: Runs, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / 'sam.pth'
+    assert main([str(runs.sam), '--config', 'gps_sam_demo', '-o', str(out)]) == 2
+    assert 'or a config and its weights, not both' in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_volumes_alone_check_no_file(
+    runs: Runs, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / 'scans').mkdir()
+    (tmp_path / 'scans' / 'one.nii.gz').touch()
+    command = [str(runs.sam), '-o', str(tmp_path / 'sam.onnx')]
+    assert main([*command, '--images', str(tmp_path / 'scans')]) == 2
+    assert 'holds volumes alone; name images' in capsys.readouterr().err

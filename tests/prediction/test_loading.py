@@ -1,5 +1,6 @@
 """What `gps_seg.load` finds, gives and refuses."""
 
+import json
 import shutil
 import subprocess
 import sys
@@ -17,7 +18,9 @@ from mmseg.registry import MODELS
 from PIL import Image
 
 import gps_seg
+from gps_seg.datasets.label_maps import Labels
 from gps_seg.delta import Delta
+from gps_seg.prediction.pipeline import ImagePipeline, default_scope
 from gps_seg.prediction.quiet import quietly
 from tests.prediction.conftest import Runs
 from tests.prediction.small_runs import other_base
@@ -285,3 +288,24 @@ def test_an_odd_image_is_refused(runs: Runs, image: Any, words: str) -> None:
 def test_importing_the_package_imports_none_of_the_mm_family() -> None:
     code = 'import sys, gps_seg; assert "mmengine" not in sys.modules; gps_seg.load'
     subprocess.run([sys.executable, '-c', code], check=True, capture_output=True)
+
+
+def test_crowds_count_in_no_score(tmp_path: Path) -> None:
+    square = [[0.0, 0.0, 4.0, 0.0, 4.0, 4.0, 0.0, 4.0]]
+    runs = dict(size=[8, 8], counts=[32, 32])  # columns 4 to 7
+    annotations = [
+        dict(id=1, image_id=7, category_id=1, segmentation=square),
+        dict(id=2, image_id=7, category_id=1, iscrowd=1, segmentation=runs),
+    ]
+    file = tmp_path / 'coco.json'
+    image = dict(id=7, file_name='a.png', width=8, height=8)
+    categories = [dict(id=1, name='polyp')]
+    file.write_text(
+        json.dumps(dict(images=[image], annotations=annotations, categories=categories))
+    )
+    steps = [dict(type='LoadImage'), dict(type='LoadMask'), dict(type='LoadObjects')]
+    with default_scope(Config()):
+        pipeline = ImagePipeline(dict(pipeline=steps), {'labels': Labels()})
+    truth = pipeline.truth(f'{file}#7', 'a.png', (8, 8))
+    assert (truth[:, 4:] == 255).all()
+    assert (truth[:4, :4] == 1).all() and (truth[5:, :4] == 0).all()

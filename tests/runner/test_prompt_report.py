@@ -16,6 +16,7 @@ from mmseg.registry import DATASETS, MODELS
 
 import gps_seg
 from gps_seg.evaluation.prompted import KINDS
+from gps_seg.runner import prompt_report as module
 from gps_seg.runner.checkpoints import read_checkpoint
 from gps_seg.runner.prompt_report import (
     PromptReport,
@@ -139,6 +140,28 @@ def test_what_has_no_stock_model_is_refused(config: Config) -> None:
     model.image_encoder.added = torch.nn.Linear(2, 2)
     with pytest.raises(ValueError, match='modules that segment_anything does not know'):
         stock_model(model)
+
+
+def test_a_report_that_cannot_be_made_stops_before_the_training(config: Config) -> None:
+    config.default_hooks.fine_tune.method = dict(type='LoRA', rank=2)
+    config.default_hooks.report.zero_shot = False
+    with pytest.raises(ValueError, match='modules that segment_anything does not know'):
+        run(config)
+    assert not list(Path(config.work_dir).glob('*.pth'))
+
+
+def test_the_bound_on_images_bounds_automatic_masks_too(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    monkeypatch.setattr(
+        module, 'automatic_scores', lambda _, scenes: seen.append(len(list(scenes))) or {}
+    )
+    dataset = DATASETS.build(config.test_dataloader.dataset)
+    for num_images, automatic, expected in ((1, 2, 1), (2, 1, 1), (None, 2, 2), (None, None, 3)):
+        settings = PromptReport(['none'], num_images, automatic, points_per_side=1)
+        report_on_prompts(MODELS.build(config.model), dataset, settings)
+        assert seen.pop() == expected
 
 
 def test_wrong_settings_are_named() -> None:
