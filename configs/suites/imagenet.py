@@ -1,6 +1,6 @@
 # ImageNet-1k on ViT-B/16, tested on ImageNet-A, -R and -C too, beside Tables 11 and 8 of GPS
-# (arXiv:2312.10136). For GPUs. Trials are validated on a hundredth of the training images, which a seed
-# holds out: the 50,000 validation images of ImageNet are the test.
+# (arXiv:2312.10136). For GPUs. Trials are validated on a hundredth of the training images, which a
+# seed holds out: the 50,000 validation images of ImageNet are the test.
 _base_ = '../_base_/suites/published.py'
 title = 'ImageNet-1k and its robustness sets, ViT-B/16'
 data = dict(

@@ -153,10 +153,13 @@ def test_a_report_that_cannot_be_made_stops_before_the_training(config: Config) 
 def test_the_bound_on_images_bounds_automatic_masks_too(
     config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen = []
-    monkeypatch.setattr(
-        module, 'automatic_scores', lambda _, scenes: seen.append(len(list(scenes))) or {}
-    )
+    seen: list[int] = []
+
+    def count(generator: Any, scenes: Any) -> dict[str, float]:
+        seen.append(len(list(scenes)))
+        return {}
+
+    monkeypatch.setattr(module, 'automatic_scores', count)
     dataset = DATASETS.build(config.test_dataloader.dataset)
     for num_images, automatic, expected in ((1, 2, 1), (2, 1, 1), (None, 2, 2), (None, None, 3)):
         settings = PromptReport(['none'], num_images, automatic, points_per_side=1)
