@@ -28,6 +28,7 @@ def hook_and_runner(model: ToyNet) -> tuple[FineTuneHook, Any]:
         _resume=True,
         logger=logging.getLogger(),
         cfg=Config(),
+        work_dir='run',
         train_loop=None,
         max_epochs=1,
     )
