@@ -44,12 +44,14 @@ def one_line_errors(main: Main) -> Callable[..., int]:
 
     @functools.wraps(main)
     def wrapper(argv: Sequence[str] | None = None) -> int:
-        with _debugging(argv) as arguments, stoppable(), folders_released():
+        with _debugging(argv) as arguments, stoppable() as stop, folders_released():
             try:
                 return main(arguments)
-            except (KeyboardInterrupt, Terminated) as stop:
-                return report_stop(stop)
+            except (KeyboardInterrupt, Terminated) as cause:
+                return report_stop(cause)
             except Exception as error:
+                if stop.cause is not None:  # what became of it in code that catches everything
+                    return report_stop(stop.cause)
                 message = user_message(error)
                 if message is None or os.environ.get(TRACEBACK):
                     raise

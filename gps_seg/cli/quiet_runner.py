@@ -5,6 +5,8 @@ from typing import Any
 
 from mmengine.runner import Runner
 
+from gps_seg.hooks.fine_tune_hook import FineTuneHook
+
 # Whole dumps, which stay in the log file: the environment, the config, the order of the hooks.
 DUMPS = ('\n------------------------------------------------------------\nSystem', 'Config:\n')
 HOOKS = 'Hooks will be executed in the following order:'
@@ -39,6 +41,24 @@ class QuietRunner(Runner):
                 f'{message.partition(". ")[0]}; is its type misspelt in the config, or the module '
                 'that registers it missing in custom_imports?'
             ) from error
+
+    def dump_config(self) -> None:
+        """Write the config to the work dir; that of a resume once nothing refused it."""
+        if not self._resume:
+            super().dump_config()
+
+    def load_or_resume(self) -> None:
+        """Load or resume, after which the config is that of the run and not of this start of it.
+
+        Whoever selects or trains by the file in the work dir begins at the base again, not at a
+        checkpoint of the run.
+        """
+        resumes = bool(self.cfg.get('resume'))
+        super().load_or_resume()
+        if resumes:
+            tuned = [hook for hook in self.hooks if isinstance(hook, FineTuneHook)]
+            self.cfg.resume, self.cfg.load_from = False, tuned[0].base if tuned else None
+            super().dump_config()
 
     def build_logger(self, *args: Any, **kwargs: Any) -> logging.Logger:
         logger = super().build_logger(*args, **kwargs)

@@ -6,9 +6,11 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 INTERRUPTED, TERMINATED = 130, 143  # 128 + the number of the signal, as shells count
+CONNECTION_LOST = (BrokenPipeError, ConnectionResetError, EOFError)
 
 _advice: list[Callable[[], str]] = []
 
@@ -22,32 +24,54 @@ def advise_on_stop(advice: Callable[[], str]) -> None:
     _advice.append(advice)
 
 
+@dataclass
+class Stop:
+    """What stopped a command, once something did."""
+
+    cause: KeyboardInterrupt | Terminated | None = None
+
+
 @contextmanager
-def stoppable() -> Iterator[None]:
+def stoppable() -> Iterator[Stop]:
     """Raise Terminated where SIGTERM comes, so that files are put in order as with Ctrl-C.
 
-    At the end the signal and the advice are as they were.
+    The object that it gives remembers what was raised: code that catches everything may raise
+    something else in its place. At the end the signals and the advice are as they were.
     """
-    before, num_advices = signal.getsignal(signal.SIGTERM), len(_advice)
+    stop, num_advices = Stop(), len(_advice)
+    process, hook = os.getpid(), sys.excepthook
+
+    def end(number: int, frame: Any) -> None:
+        signal.signal(number, usual[number])
+        if os.getpid() != process:  # a data worker, which inherits this
+            os.kill(os.getpid(), number)
+            return
+        stop.cause = Terminated(TERMINATED) if number == signal.SIGTERM else KeyboardInterrupt()
+        raise stop.cause
+
+    def show(kind: type[BaseException], error: BaseException, trace: Any) -> None:
+        # A data worker (a fork) that hands over a tensor while this process ends.
+        if os.getpid() == process or not isinstance(error, CONNECTION_LOST):
+            hook(kind, error, trace)
+
+    usual: dict[int, Any] = {
+        signal.SIGTERM: signal.SIG_DFL,
+        signal.SIGINT: signal.default_int_handler,
+    }
     # Only the main thread may set a signal; a handler of somebody else stays.
-    ours = threading.current_thread() is threading.main_thread() and before == signal.SIG_DFL
-    if ours:
-        process = os.getpid()
-
-        def end(number: int, frame: Any) -> None:
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
-            if os.getpid() != process:  # a data worker, which inherits this
-                os.kill(os.getpid(), signal.SIGTERM)
-                return
-            raise Terminated(TERMINATED)
-
-        signal.signal(signal.SIGTERM, end)
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    ours = [n for n, handler in usual.items() if in_main_thread and signal.getsignal(n) == handler]
+    for number in ours:
+        signal.signal(number, end)
+    sys.excepthook = show
     try:
-        yield
+        yield stop
     finally:
         del _advice[num_advices:]
-        if ours:
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        if sys.excepthook is show:
+            sys.excepthook = hook
+        for number in ours:
+            signal.signal(number, usual[number])
 
 
 def report_stop(stop: KeyboardInterrupt | Terminated) -> int:

@@ -220,6 +220,41 @@ def test_every_command_ends_with_one_line_and_the_code_of_the_signal(
     assert signal.getsignal(signal.SIGTERM) == before
 
 
+@pytest.mark.parametrize('number, code, what', [(2, 130, 'interrupted'), (15, 143, 'terminated')])
+def test_a_stop_counts_where_the_code_it_came_to_raises_something_else(
+    number: int, code: int, what: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    @one_line_errors
+    def command(argv: object = None) -> int:
+        try:
+            os.kill(os.getpid(), number)
+            time.sleep(5)
+        except:  # noqa: E722  MMEngine formats every checkpoint's config in such a block
+            raise SyntaxError('the config cannot be formatted') from None
+        return 0
+
+    assert command([]) == code
+    assert capsys.readouterr() == ('', f'{what}\n')
+
+
+def test_a_data_worker_says_nothing_of_the_end_of_its_process(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    before = sys.excepthook
+    with stoppable():
+        for error in (BrokenPipeError(32, 'Broken pipe'), ValueError('wrong')):
+            child = os.fork()
+            if not child:
+                # As the thread does that hands tensors over (multiprocessing.resource_sharer).
+                sys.stderr = open(2, 'w', closefd=False)
+                sys.excepthook(type(error), error, None)
+                sys.stderr.flush()
+                os._exit(0)
+            os.waitpid(child, 0)
+    assert capfd.readouterr().err == 'ValueError: wrong\n'
+    assert sys.excepthook is before
+
+
 def test_a_child_of_a_command_ends_by_sigterm_as_without_it() -> None:
     with stoppable():
         child = os.fork()
