@@ -3,9 +3,9 @@
 First it learns to segment the main object of a scene, half of the steps without a prompt and half
 with its box. Then it learns to be prompted (`prompt='mixed'`): any object that a box, points or a
 mask ask for, as SAM was trained; some images hold four small scenes, in which only a prompt tells
-the objects apart. About ten minutes on two cores each. The weights depend on the arguments,
+the objects apart. About 40 minutes each on one core. The weights depend on the arguments,
 `--threads` included, and on the versions of torch, NumPy and OpenCV alone. The shipped weights are
-those of the first part: `--mixed-steps 0 --threads 1`.
+those of `--threads 1`.
 """
 
 import argparse
@@ -198,7 +198,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument('--images', type=int, default=4000, help='scenes to draw for training')
     parser.add_argument('--held-out', type=int, default=200, help='scenes to evaluate on')
     parser.add_argument('--lr', type=float, default=1e-3)
-    parser.add_argument('--mixed-steps', type=int, default=900)
+    parser.add_argument('--mixed-steps', type=int, default=2400)
     parser.add_argument('--mixed-batch-size', type=int, default=8)
     parser.add_argument('--mixed-lr', type=float, default=1e-3)
     parser.add_argument(

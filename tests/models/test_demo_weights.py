@@ -4,15 +4,18 @@ import runpy
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
+from segment_anything import SamPredictor
 
 from gps_seg.datasets.procedural import draw_objects, draw_polyp, four_scenes
 from gps_seg.files import load_tensors
+from gps_seg.models.stock_sam import stock_sam
 
 ROOT = Path(__file__).parents[2]
 WEIGHTS = ROOT / 'gps_seg' / 'models' / 'demo_sam.safetensors'
@@ -46,6 +49,7 @@ def test_the_packaged_weights_fill_the_whole_model(model: Any) -> None:
     assert all(bool(tensor.isfinite().all()) for tensor in tensors.values())
     assert 2e6 < WEIGHTS.stat().st_size < 4e6
     assert float(about['mDice_none']) > 80
+    assert int(about['mixed_steps']) > 0
 
 
 def test_it_segments_new_objects_with_and_without_a_box_but_not_polyps(
@@ -57,6 +61,30 @@ def test_it_segments_new_objects_with_and_without_a_box_but_not_polyps(
     assert without > 80
     assert with_box > 80
     assert evaluate(model, *polyps, 'none') < 50
+
+
+def test_stock_tools_tell_four_objects_apart_by_a_box_and_by_a_click() -> None:
+    sam = stock_sam('demo', load_tensors(WEIGHTS)[0], mean=[127.5] * 3, std=[127.5] * 3)
+    predictor, overlaps = SamPredictor(sam), dict[str, list[float]](box=[], click=[])
+    for index in range(6):
+        rngs = [np.random.default_rng([92, index, number]) for number in range(4)]
+        pairs = [draw_objects(rng, 256) for rng in rngs]
+        image, objects = four_scenes([i for i, _ in pairs], [m for _, m in pairs])
+        predictor.set_image(image)
+        for number in range(1, 5):
+            truth = objects == number
+            rows, columns = np.nonzero(truth)
+            box = np.array([columns.min(), rows.min(), columns.max(), rows.max()])
+            # Of one object the pixel that is deepest in it; 1 is the label of the foreground.
+            deepest = np.unravel_index(
+                cv2.distanceTransform(truth.astype(np.uint8), cv2.DIST_L2, 5).argmax(), truth.shape
+            )
+            click = dict(point_coords=np.array([deepest[::-1]]), point_labels=np.array([1]))
+            for name, prompt in (('box', dict(box=box)), ('click', click)):
+                mask = predictor.predict(**prompt, multimask_output=False)[0][0]
+                overlaps[name].append(200 * (mask & truth).sum() / (mask.sum() + truth.sum()))
+    assert np.mean(overlaps['box']) > 80
+    assert np.mean(overlaps['click']) > 75
 
 
 def test_pretraining_writes_the_same_weights_for_the_same_seed(
