@@ -5,7 +5,7 @@ What makes deltas of deltas is in `delta_arithmetic`.
 
 import argparse
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,11 +22,14 @@ from gps_seg.delta import BASE_NAME, KIND, Delta, short
 from gps_seg.delta.sizes import blocks, header_bytes, total
 from gps_seg.delta.tensors import under
 from gps_seg.files import save_tensors, write_atomically
+from gps_seg.methods import settings_in_words
 from gps_seg.selection.statistics import block_of
 
 A_DELTA = 'a delta, such as delta.safetensors of a work dir'
-# A key of a delta's metadata, as DeltaCheckpointHook writes it.
+# Keys of a delta's metadata, as `Tuning` and DeltaCheckpointHook write them.
+METHOD = 'method'
 DATASET_META = 'dataset_meta'
+BEST_SCORE, BEST_METRIC = 'best_score', 'best_metric'
 PICKLES = ('.pth', '.pt')
 HEADER = (
     'block',
@@ -56,9 +59,24 @@ def describe(delta: Delta, path: Path) -> tuple[str, Table]:
         lines['adds'] = f'{len(delta.added)} modules ({", ".join(kinds)})'
     if delta.absent:
         lines['removes'] = f'{len(delta.absent)} tensors'
-    lines |= {f'selection: {key}': value for key, value in delta.selection.provenance.items()}
-    lines |= {key: _brief(key, value) for key, value in delta.metadata.items() if key != KIND}
+    lines |= {
+        f'selection: {key}': value
+        for key, value in delta.selection.provenance.items()
+        if not (key == METHOD and METHOD in delta.metadata)  # told below, with its settings
+    }
+    lines |= dict(_told(delta.metadata))
     return pairs(lines.items()), _bytes_table(delta, path)
+
+
+def _told(metadata: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """The metadata, each entry in a line."""
+    for key, value in metadata.items():
+        if key == METHOD and value.startswith('{'):
+            yield key, settings_in_words(json.loads(value))
+        elif key == BEST_SCORE and BEST_METRIC in metadata:
+            yield key, f'{value} ({metadata[BEST_METRIC]} on the validation images)'
+        elif key not in (KIND, BEST_METRIC):
+            yield key, _brief(key, value)
 
 
 def _bytes_table(delta: Delta, path: Path) -> Table:

@@ -17,7 +17,7 @@ from gps_seg.selection.selection import Entries, Selection, neuron_matrix
 
 CONFLICTS = ('refuse', 'first', 'mean')
 # What tells of one training, and is no longer true of what was made of its delta.
-OF_THE_RUN = ('best_score', 'epoch', 'iter')
+OF_THE_RUN = ('best_score', 'best_metric', 'epoch', 'iter')
 
 
 def merge(

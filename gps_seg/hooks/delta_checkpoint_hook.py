@@ -30,6 +30,7 @@ BEST = 'best_'
 # In MMEngine's message hub; its own CheckpointHook keeps `best_score` there for itself.
 BEST_SO_FAR = 'best_delta'
 SCORE = 'best_score'
+METRIC = 'best_metric'
 # The main metric of an evaluator, where the setting names none.
 MAIN_METRICS = {'ForegroundMetric': 'mDice', 'IoUMetric': 'mIoU'}
 DTYPES = {None: None, 'bfloat16': torch.bfloat16, 'float16': torch.float16}
@@ -115,7 +116,7 @@ class DeltaCheckpointHook(Hook):
         score = float(metrics[name])
         best = best_so_far(runner).get('score')
         if best is None or score > best or (math.isnan(best) and not math.isnan(score)):
-            note = {'score': score, unit_of(runner): num_done(runner)}
+            note = {'score': score, 'metric': name, unit_of(runner): num_done(runner)}
             runner.message_hub.update_info(BEST_SO_FAR, note)
             self._save(runner, BEST + tuning_of(runner).result_name)
             runner.logger.info(f'Best so far: {name} {score:.2f} on held-out images')
@@ -196,6 +197,8 @@ def _take_up_best(runner: Runner) -> None:
             continue
         if float(about[SCORE]) > best_so_far(runner).get('score', -math.inf):
             note = {'score': float(about[SCORE]), unit: int(about[unit])}
+            if METRIC in about:
+                note['metric'] = about[METRIC]
             runner.message_hub.update_info(BEST_SO_FAR, note)
 
 
@@ -216,6 +219,7 @@ def _metadata(runner: Runner) -> dict[str, str]:
         unit: str(best.get(unit, num_done(runner))),
         'config': _config_of_the_run(runner),
         **({SCORE: repr(best['score'])} if best else {}),
+        **({METRIC: best['metric']} if 'metric' in best else {}),
     }
 
 

@@ -64,6 +64,12 @@ METHODS: dict[str, Callable[..., Method]] = {
     'vpt_shallow': vpt_shallow,
 }
 
+# What the methods are made of, by the names that `method_settings` gives.
+CLASSES = {
+    made.__name__: made
+    for made in (Select, WholeTensors, LoRA, Adapter, SSF, VPT, SPT, SAMAdapter, PEFT)
+}
+
 
 def method_key(name: str) -> str:
     """The key of METHODS that a name stands for: 'GPS', 'LoRA' and 'VPTDeep' are found too.
@@ -116,10 +122,45 @@ def method_in_words(method: Any) -> str:
     >>> method_in_words(build_method({'type': 'gps', 'k': 2, 'train_from': 0.5}))
     'GPS(k=2, train_from=0.5)'
     """
+    name, settings = _as_configured(method)
+    return _call(name, settings)
+
+
+def method_name(method: Any) -> str:
+    """What a config calls a method, such as 'GPS' of a `Select` with GPS's criterion."""
+    return _as_configured(method)[0]
+
+
+def settings_in_words(settings: Mapping[str, Any]) -> str:
+    """What `method_settings` gave, in the words of `method_in_words`.
+
+    Settings that this version does not know, as a file of another one may have, are told as they
+    are.
+
+    >>> settings_in_words(method_settings(gps(k=3)))
+    'GPS(k=3)'
+    """
+    told = dict(settings)
+    name = str(told.pop('type', 'unknown'))
+    try:
+        return method_in_words(CLASSES[name](**{k: _frozen(value) for k, value in told.items()}))
+    except (KeyError, TypeError, ValueError):
+        return _call(name, told)
+
+
+def _as_configured(method: Any) -> tuple[str, dict[str, Any]]:
+    """The name that a config gives a method, and the settings that are not the default."""
     changed = _changed(method)
-    made = as_preset(method, changed) if isinstance(method, Select | WholeTensors) else None
-    name, changed = made or (type(method).__name__, changed)
-    return f'{name}({", ".join(f"{key}={_plain(value)!r}" for key, value in changed.items())})'
+    made = (
+        as_preset(method, changed)
+        if isinstance(method, Select | WholeTensors | SPT | VPT)
+        else None
+    )
+    return made or (type(method).__name__, changed)
+
+
+def _call(name: str, settings: Mapping[str, Any]) -> str:
+    return f'{name}({", ".join(f"{key}={_plain(value)!r}" for key, value in settings.items())})'
 
 
 def _changed(settings: Any) -> dict[str, Any]:
@@ -131,6 +172,13 @@ def _changed(settings: Any) -> dict[str, Any]:
         if value != (setting.default if factory is MISSING else factory()):
             changed[setting.name] = value
     return changed
+
+
+def _frozen(value: Any) -> Any:
+    """JSON has lists where the defaults are tuples."""
+    if isinstance(value, Mapping):
+        return {key: _frozen(item) for key, item in value.items()}
+    return tuple(map(_frozen, value)) if isinstance(value, list) else value
 
 
 def _plain(value: Any) -> Any:
@@ -162,7 +210,9 @@ __all__ = [
     'describe',
     'method_in_words',
     'method_key',
+    'method_name',
     'method_settings',
     'part_names',
     'plans',
+    'settings_in_words',
 ]

@@ -6,6 +6,8 @@ from typing import Any
 
 from gps_seg.methods.late import Budget
 from gps_seg.methods.select import Select
+from gps_seg.methods.spt import spt_adapter, spt_lora
+from gps_seg.methods.vpt import vpt_deep, vpt_shallow
 from gps_seg.methods.whole_tensors import WholeTensors
 
 Start = int | float | str
@@ -151,7 +153,13 @@ PRESETS: Mapping[str, Callable[..., Any]] = {
     'Bias': bias,
     'Norm': norm,
     'Full': full,
+    'SPTLoRA': spt_lora,
+    'SPTAdapter': spt_adapter,
+    'VPTDeep': vpt_deep,
+    'VPTShallow': vpt_shallow,
 }
+# What the presets set, and a user of one does not.
+FIXED = ('criterion', 'granularity', 'structure', 'deep')
 
 
 def as_preset(method: Any, changed: Mapping[str, Any]) -> tuple[str, dict[str, Any]] | None:
@@ -161,7 +169,7 @@ def as_preset(method: Any, changed: Mapping[str, Any]) -> tuple[str, dict[str, A
     """
     told = dict(changed)
     told |= told.pop('options', {})
-    for key in ('criterion', 'granularity') + (('whole',) if type(method) is WholeTensors else ()):
+    for key in (*FIXED, 'whole') if type(method) is WholeTensors else FIXED:
         told.pop(key, None)
     for name, preset in PRESETS.items():
         known = signature(preset).parameters

@@ -11,6 +11,7 @@ from mmseg.registry import DATASETS
 
 import gps_seg
 from gps_seg.delta import BASE_NAME, Delta
+from gps_seg.methods import settings_in_words
 from gps_seg.prediction.classes import classes_of
 from gps_seg.prediction.classifier import class_names, is_classifier
 from gps_seg.prediction.pipeline import dataset_of, default_scope
@@ -132,10 +133,9 @@ def _parts(source: Source, delta: Delta) -> dict[str, str]:
 
 
 def _method(delta: Delta, metrics: Mapping[str, Any]) -> dict[str, str]:
-    method = json.loads(delta.metadata.get('method', '{}'))
-    settings = ', '.join(f'{key}={value}' for key, value in method.items() if key != 'type')
-    rows = {'method': f'{method.get("type", "unknown")}' + (f' ({settings})' if settings else '')}
-    rows |= {key: value for key, value in delta.selection.provenance.items() if key != 'base'}
+    settings = delta.metadata.get('method')
+    rows = {'method': 'unknown' if settings is None else settings_in_words(json.loads(settings))}
+    rows |= {k: v for k, v in delta.selection.provenance.items() if k not in ('base', 'method')}
     for key in COUNTS:
         if key in metrics:
             rows[key.replace('_', ' ')] = f'{metrics[key]:,.10g}'

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from gps_seg.data_root import existing_path
 from gps_seg.delta import short
-from gps_seg.methods import Method, Plan, SelectingMethod
+from gps_seg.methods import Method, Plan, SelectingMethod, method_name
 
 # What a reader wants first; the rest of the provenance is in the file.
 MAIN = ('criterion', 'granularity', 'k', 'num', 'fraction', 'seed', 'num_images')
@@ -48,11 +48,13 @@ def check_method(plan: Plan, method: Method) -> None:
 
     Selected entries go with any method that selects; added modules with the method that adds them.
     """
-    name = type(method).__name__
+    name = method_name(method)
+    # Plans of earlier versions name the class.
+    names = (name, type(method).__name__)
     made_by = plan.provenance.get('method', name)
     entries_alone = bool(plan.selection) and not plan.added
-    fits = isinstance(method, SelectingMethod) if entries_alone else made_by == name
-    if not fits and plan.provenance.get('method') != name:
+    fits = isinstance(method, SelectingMethod) if entries_alone else made_by in names
+    if not fits and plan.provenance.get('method') not in names:
         raise ValueError(
             f'the plan ({in_words(plan)}) was not made for the method {name}, which would train '
             'something else; give the method that it was made with, or leave the plan out'

@@ -8,7 +8,14 @@ import torch
 from torch import nn
 
 import gps_seg
-from gps_seg.methods import Method, ModelParts, Plan, SelectingMethod, TrainingData
+from gps_seg.methods import (
+    Method,
+    ModelParts,
+    Plan,
+    SelectingMethod,
+    TrainingData,
+    method_name,
+)
 from gps_seg.selection import UntilStable
 from gps_seg.selection.scoring import Reduce
 from gps_seg.tuning.auto_start import check_recompute_of, plan_with_start, starts_by_itself
@@ -59,7 +66,7 @@ def make_plan(
     else:
         plan = decide(model, parts, None).described(num_images=0)
     seeds = {} if 'seed' in plan.provenance else {'seed': seed}
-    made_by = type(method).__name__
+    made_by = method_name(method)
     return plan.described(**seeds, method=made_by, base=base, version=gps_seg.__version__)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from torch import Tensor
 
 from gps_seg.delta import short
-from gps_seg.methods import Method, Plan, method_settings
+from gps_seg.methods import Method, Plan, method_in_words, method_settings, settings_in_words
 
 FORMAT = 'gps_seg.tuning/1'
 KEYS = ('method', 'base', 'fresh', 'seconds', 'plan', 'values', 'whole')
@@ -30,8 +30,9 @@ def check_same_run(state: Mapping[str, Any], *, method: Method, base: str) -> No
     differing = [k for k in {**state['method'], **now} if state['method'].get(k) != now.get(k)]
     if differing:
         raise ValueError(
-            f'the state was trained with the method {state["method"]}, which now is {now} '
-            f'(different: {", ".join(differing)}); resume with the first, or start anew'
+            f'the state was trained with the method {settings_in_words(state["method"])}, which '
+            f'now is {method_in_words(method)} (different: {", ".join(differing)}); resume with '
+            'the first, or start anew'
         )
 
 

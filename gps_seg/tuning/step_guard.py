@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
+from gps_seg.methods import method_name
+
 if TYPE_CHECKING:
     from gps_seg.tuning.tuning import Tuning
 
@@ -31,7 +33,7 @@ def check_optimizer(tuning: 'Tuning', optimizer: Optimizer) -> None:
         if id(dense) in held and not any(id(parameter) in held for parameter in trained):
             raise ValueError(
                 'the optimizer was built for the stock model, so it would leave out what '
-                f'{type(tuning.method).__name__} trains; give it tuning.parameters(), or call '
+                f'{method_name(tuning.method)} trains; give it tuning.parameters(), or call '
                 'tuning.refill(optimizer) before its first step'
             )
 
@@ -43,7 +45,7 @@ def check_penalty(tuning: 'Tuning', optimizer: Optimizer) -> None:
     mine = {id(parameter) for parameter in tuning.parameters()}
     if any(id(p) in mine for group in optimizer.param_groups for p in group['params']):
         raise ValueError(
-            f'{type(tuning.method).__name__} adds a penalty to the loss, which this step left '
+            f'{method_name(tuning.method)} adds a penalty to the loss, which this step left '
             'out: loss = loss + tuning.penalty(); or choose pull=0'
         )
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from gps_seg.methods import Method, ModelParts, NothingLeftError, Plan
+from gps_seg.methods import Method, ModelParts, NothingLeftError, Plan, method_name
 from gps_seg.selection import preserved
 from gps_seg.tuning.saved_by_blocks import largest_held, saved_by_blocks
 from gps_seg.tuning.step_counters import SavedBytes, flop_counter, num_bytes, tensors_held
@@ -67,7 +67,7 @@ def count_trial(
     try:
         trained = list(applied.parameters().values())
         if not trained:
-            raise NothingLeftError(f'{type(method).__name__} trains nothing of this model')
+            raise NothingLeftError(f'{method_name(method)} trains nothing of this model')
         if trial.engine != 'auto':
             applied.sparse.use_engine(trial.engine)
         held = num_bytes(tensors_held(model)) + KEPT_PER_ENTRY * num_bytes([*trained])

@@ -14,7 +14,14 @@ from torch.optim import Optimizer
 import gps_seg
 from gps_seg.delta import Delta, short
 from gps_seg.delta.bits import copy_of
-from gps_seg.methods import Method, ModelParts, Plan, method_in_words, method_settings
+from gps_seg.methods import (
+    Method,
+    ModelParts,
+    Plan,
+    method_in_words,
+    method_name,
+    method_settings,
+)
 from gps_seg.sparse import TrainableSummary, read_back, refill_optimizer
 from gps_seg.sparse.norms import FrozenNorm
 from gps_seg.tuning.auto_start import WHY, blocks_again, check_recompute_of, decided
@@ -80,7 +87,7 @@ class Tuning:
         if not self._applied.parameters():
             self._applied.remove()
             raise ValueError(
-                f'{type(method).__name__} trains nothing of this model: the head and the rest that '
+                f'{method_name(method)} trains nothing of this model: the head and the rest that '
                 'it would train are missing or frozen (requires_grad is False); set requires_grad '
                 'where training is wanted, or name the head by head=[...]'
             )
@@ -348,7 +355,7 @@ class Tuning:
         self._check_running()
         if (self.plan.added or not self.has_delta) and not drop_added:
             raise ValueError(
-                f'{type(self.method).__name__} trains added modules, which stock layers have no '
+                f'{method_name(self.method)} trains added modules, which stock layers have no '
                 f'place for; merge() them where the method can, or keep {self._result_in_words()} '
                 'and call remove(drop_added=True)'
             )
@@ -364,7 +371,7 @@ class Tuning:
         self._check_running()
         if not self.plan.added and self.has_delta:
             raise ValueError(
-                f'{type(self.method).__name__} adds no modules, so there is nothing to merge; '
+                f'{method_name(self.method)} adds no modules, so there is nothing to merge; '
                 'remove() gives the stock layers back with the tuned values'
             )
         state = self._checked_state()
@@ -429,7 +436,7 @@ class Tuning:
         return state if files is None else {n: state[now] for n, now in files.names.items()}
 
     def _no_delta(self) -> str:
-        return f'{type(self.method).__name__} has files of its own and no delta'
+        return f'{method_name(self.method)} has files of its own and no delta'
 
     def _result_in_words(self) -> str:
         return 'delta()' if self.has_delta else 'what save(folder) writes'

@@ -14,6 +14,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch import Tensor
 
+from gps_seg.cli import delta as delta_command
 from gps_seg.cli import test as test_command
 from gps_seg.cli import train as train_command
 from gps_seg.cli.quiet_runner import QuietRunner
@@ -102,6 +103,18 @@ def test_a_run_leaves_its_files_with_their_contents(finished: tuple[Path, Tuning
         assert line in text
     assert text.index('Zero-shot, before any training') < text.index('Epoch(train)')
     assert not (work_dir / 'best_delta.safetensors').exists()
+
+
+def test_the_delta_names_the_method_as_the_config_does_and_the_metric_of_its_score(
+    finished: tuple[Path, Tuning], capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, _ = finished
+    assert delta_command.main(['info', str(folder / 'run' / 'delta.safetensors')]) == 0
+    told = capsys.readouterr().out
+    assert re.search(r'method +GPS\(k=2\)\n', told)
+    assert re.search(r'best_score +\d+\.\d+ \(mDice on the validation images\)\n', told)
+    assert 'Select' not in told
+    assert Plan.load(folder / 'run' / 'plan.safetensors').provenance['method'] == 'GPS'
 
 
 def test_only_the_selection_the_biases_and_the_head_move(

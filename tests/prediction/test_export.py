@@ -3,6 +3,7 @@
 import hashlib
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ import gps_seg
 from gps_seg.cli.export import export_onnx, main
 from gps_seg.delta import Delta, attach_added
 from gps_seg.files import read_weights
-from gps_seg.methods import METHODS, LoRA, describe
+from gps_seg.methods import METHODS, LoRA, build_method, describe, method_settings
 from gps_seg.models.architectures import build_sam_parts
 from gps_seg.prediction.checkpoints import write_checkpoint
 from gps_seg.prediction.model_card import data_lists, licence_of, model_card
@@ -132,6 +133,14 @@ def test_the_card_says_what_the_run_is_made_of(runs: Runs, tmp_path: Path) -> No
     assert data_lists(config)['test'].startswith('unknown: the data are not here')
     with pytest.raises(ValueError, match='name its work dir'):
         model_card(find_source(config=config, weights=runs.folder / 'base.pth'))
+
+
+def test_the_card_names_the_method_as_its_config_does(runs: Runs, tmp_path: Path) -> None:
+    shutil.copytree(runs.sam, tmp_path / 'run')
+    file = tmp_path / 'run' / 'delta.safetensors'
+    settings = json.dumps(method_settings(build_method({'type': 'GPS', 'k': 2})))
+    replace(Delta.load(file), metadata={'method': settings}).save(file)
+    assert '| method | GPS(k=2) |' in model_card(find_source(tmp_path / 'run'))
 
 
 @pytest.mark.slow
