@@ -1,8 +1,10 @@
 """`gps-seg doctor`: what is installed and found, what would break, and what to do about it."""
 
 import argparse
+import contextlib
 import importlib
 import importlib.metadata
+import io
 import platform
 import re
 import warnings
@@ -126,7 +128,9 @@ def check_data(root: Path) -> Iterator[Finding]:
         try:
             found = present(spec, root)
         except FileExistsError as error:
-            yield Finding('problem', f'{name}: {one_line(error)}')
+            yield Finding(
+                'problem', f'{name}: {one_line(error)}', f'gps-seg download {name} --force'
+            )
             continue
         if found:
             yield Finding('ok', f'{name}: {found}')
@@ -142,7 +146,8 @@ def findings(root: Path, versions: Versions, load: Import) -> Iterator[Finding]:
         yield check_package(name, versions, load)
     yield check_family(versions)
     yield check_device()
-    yield Finding('ok', f'data root: {root} ({VARIABLE} names another)')
+    if root.is_dir():
+        yield Finding('ok', f'data root: {root} ({VARIABLE} names another)')
     yield from check_data(root)
 
 
@@ -171,8 +176,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def load_quietly(name: str) -> object:
-    """Import a module; what it warns of is not what is asked here."""
-    with warnings.catch_warnings():
+    """Import a module; what it warns of and prints is not what is asked here."""
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter('ignore')
         return importlib.import_module(name)
 

@@ -4,19 +4,22 @@ import argparse
 import errno
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pooch
 from rich.progress import DownloadColumn, Progress, TaskID
 
 import gps_seg
-from gps_seg.cli.data_guides import GUIDES
 from gps_seg.cli.errors import one_line, one_line_errors
 from gps_seg.cli.unpacking import FOLDERS, count_pairs, unpack_folder, unpack_pairs
 from gps_seg.data_root import VARIABLE, data_root
 from gps_seg.files import load_tensors
+
+if TYPE_CHECKING:
+    from gps_seg.cli.data_guides import Guide
 
 TIMEOUT = 30  # seconds without an answer
 
@@ -114,6 +117,18 @@ DOWNLOADS = {
 }
 
 
+def guides() -> 'Mapping[str, Guide]':
+    """What has to be fetched by hand.
+
+    Imported when asked for: the data sets need MMSegmentation, and `gps-seg doctor`, which reads
+    the catalogue above, has to say where that is missing.
+    """
+    from gps_seg.cli import quiet_imports  # noqa: F401  before whatever else imports it
+    from gps_seg.cli.data_guides import GUIDES
+
+    return GUIDES
+
+
 class DownloadError(Exception):
     """A file did not arrive whole."""
 
@@ -207,9 +222,11 @@ def present(spec: Download, root: Path) -> str | None:
         if not any((folder / name).exists() for name in FOLDERS):
             return None
         if (found := count_pairs(folder)) < expected:
+            images, masks = (len(list((folder / name).glob('[!.]*'))) for name in FOLDERS)
             raise FileExistsError(
-                f'{folder} has {found} pairs of image and mask of {expected}; move its images and '
-                'masks away, or replace files of equal names with --force'
+                f'{folder} has {images} images and {masks} masks, of which {found} make pairs by '
+                f'equal names, where {expected} belong; move its images and masks away, or replace '
+                'files of equal names with --force'
             )
         return f'{folder}: already there'
     if spec.folder is not None:
@@ -260,13 +277,13 @@ def _cause(error: OSError) -> str:
 
 def listing(root: Path) -> str:
     """What can be fetched, and where it goes; a star marks what is there."""
-    width = max(map(len, (*DOWNLOADS, *GUIDES)))
+    width = max(map(len, (*DOWNLOADS, *guides())))
     lines = []
     for name, spec in DOWNLOADS.items():
         target = root / spec.place
         mark = '*' if target.exists() else ' '
         lines.append(f'{mark} {name.ljust(width)}  {spec.about}\n  {"":{width}}  -> {target}')
-    for name, guide in GUIDES.items():
+    for name, guide in guides().items():
         mark = '*' if guide.is_there(root) else ' '
         lines.append(f'{mark} {name.ljust(width)}  {guide.about}; says where to get it')
     return '\n'.join([*lines, '(* is there)'])
@@ -277,7 +294,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog='gps-seg download', description='Fetch data sets and weights, verified.'
     )
-    known = ', '.join((*DOWNLOADS, *GUIDES))
+    known = ', '.join((*DOWNLOADS, *guides()))
     parser.add_argument('names', nargs='*', metavar='NAME', help=known)
     parser.add_argument(
         '--root',
@@ -307,11 +324,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.list:
         print(listing(root))
         return 0
-    known = (*DOWNLOADS, *GUIDES)
+    known = (*DOWNLOADS, *guides())
     unknown = [name for name in arguments.names if name not in known]
     if unknown:
         raise ValueError(f'nothing is called {unknown[0]!r}; there is {", ".join(known)}')
-    by_hand = [name for name in arguments.names if name in GUIDES]
+    by_hand = [name for name in arguments.names if name in guides()]
     if arguments.url and by_hand:
         raise ValueError(f'{by_hand[0]} is put together by hand, so --url does not go with it')
     return max(_fetch_all(arguments, root), _explain_all(by_hand, root))
@@ -321,15 +338,15 @@ def _explain_all(names: Sequence[str], root: Path) -> int:
     """Say where to get what cannot be fetched. Returns 1 where something of it is not there."""
     code = 0
     for name in names:
-        print(GUIDES[name].text(root))
-        code = code if GUIDES[name].is_there(root) else 1
+        print(guides()[name].text(root))
+        code = code if guides()[name].is_there(root) else 1
     return code
 
 
 def _fetch_all(arguments: argparse.Namespace, root: Path) -> int:
     """Fetch what can be fetched. Returns the exit code."""
     for name in arguments.names:
-        if name in GUIDES:
+        if name in guides():
             continue
         spec = DOWNLOADS[name]
         if arguments.url:

@@ -26,15 +26,15 @@ COMMANDS = {
 HELP = """\
 usage: gps-seg COMMAND ...
 
-  train     fine-tune a model as a config says, or on a folder of images and masks
+  train     fine-tune a model: by a config, on images and masks, or on a folder for each class
   test      score a checkpoint or a delta
-  predict   masks of new images, from files, folders or patterns
+  predict   masks or classes of new images, from files, folders or patterns
   export    write a tuned model as a stock checkpoint, as ONNX, or as a model card
   select    make a plan: the selection of a training, without training
   selection show, compare and draw plans
   delta     show, apply, undo, merge, compare and scale deltas
   download  fetch data sets and weights
-  check     read all images and masks, and list what is wrong with them
+  check     read all images, and masks or classes, and list what is wrong with them
   doctor    check the installation, the data and the weights
   demo      fine-tune a small SAM on generated polyps, without downloads
   bench     make comparisons from a suite file, and their report

@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -134,6 +136,8 @@ def test_a_data_root_that_is_not_there_is_named(tmp_path: Path) -> None:
     first = next(check_data(tmp_path / 'nowhere'))
     assert (first.level, first.text) == ('problem', f'no data root {tmp_path}/nowhere')
     assert 'GPS_SEG_DATA' in first.step
+    found = [f for f in findings(tmp_path / 'nowhere', HEALTHY, loads) if 'data root' in f.text]
+    assert found == [first]
 
 
 def test_damaged_weights_are_a_problem(tmp_path: Path) -> None:
@@ -152,6 +156,36 @@ def test_data_that_is_there_is_ok(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         (tmp_path / 'K' / folder).mkdir(parents=True)
         (tmp_path / 'K' / folder / 'a.jpg').touch()
     assert Finding('ok', f'kvasir-seg: {tmp_path}/K: already there') in check_data(tmp_path)
+
+
+def test_images_without_all_of_their_masks_are_counted(tmp_path: Path) -> None:
+    for place in ('images/a.jpg', 'images/b.jpg', 'masks/a_mask.jpg'):
+        file = tmp_path / 'Kvasir-SEG' / place
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+    (found,) = (finding for finding in check_data(tmp_path) if 'kvasir-seg: ' in finding.text)
+    assert found.level == 'problem'
+    assert '2 images and 1 masks, of which 0 make pairs' in found.text
+    assert found.step == 'gps-seg download kvasir-seg --force'
+
+
+@pytest.mark.parametrize('name', ['doctor', 'download'])
+def test_the_help_prints_nothing_of_what_it_imports(name: str) -> None:
+    told = _python(f'from gps_seg.cli.main import main; main([{name!r}, "--help"])')
+    assert told.stdout.startswith(f'usage: gps-seg {name} ')
+
+
+def test_a_missing_mmsegmentation_is_a_finding_and_no_crash() -> None:
+    told = _python(
+        'import sys; sys.modules |= dict.fromkeys(["mmengine", "mmcv", "mmseg"])',
+        'from gps_seg.cli.main import main; main(["doctor"])',
+    )
+    assert 'problem mmseg' in told.stdout and 'Traceback' not in told.stderr
+
+
+def _python(*lines: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, '-c', '\n'.join(lines)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 @pytest.mark.parametrize('versions, code', [(HEALTHY, 0), ({'torch': '2.9.0'}, 1)])

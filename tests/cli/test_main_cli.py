@@ -23,6 +23,7 @@ def test_help_lists_every_command(argument: str, capsys: pytest.CaptureFixture[s
     output = capsys.readouterr().out
     listed = {line.split()[0] for line in output.splitlines() if line.startswith('  ')}
     assert listed == set(COMMANDS)
+    assert 'folder for each class' in output  # classification
 
 
 @pytest.mark.parametrize('name', COMMANDS)
