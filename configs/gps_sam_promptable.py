@@ -3,17 +3,10 @@
 # of segment_anything give them to SAM. The report scores every kind of prompt before and after.
 _base_ = './gps_sam_kvasir.py'
 
+# The base's, without the one box: ObjectPrompts makes prompts of its own.
 pack = dict(
     type='PackSegInputs',
-    meta_keys=(
-        'img_path',
-        'page',
-        'seg_map_path',
-        'ori_shape',
-        'img_shape',
-        'scale_factor',
-        'draw',
-    ),
+    meta_keys=tuple(key for key in _base_.test_pipeline[-1].meta_keys if key != 'box_prompt'),
 )
 train_pipeline = [
     dict(type='LoadImage'),

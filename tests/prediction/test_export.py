@@ -139,7 +139,8 @@ def test_the_card_names_the_method_as_its_config_does(runs: Runs, tmp_path: Path
     shutil.copytree(runs.sam, tmp_path / 'run')
     file = tmp_path / 'run' / 'delta.safetensors'
     settings = json.dumps(method_settings(build_method({'type': 'GPS', 'k': 2})))
-    replace(Delta.load(file), metadata={'method': settings}).save(file)
+    delta = Delta.load(file)
+    replace(delta, metadata={**delta.metadata, 'method': settings}).save(file)
     assert '| method | GPS(k=2) |' in model_card(find_source(tmp_path / 'run'))
 
 
