@@ -15,9 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from gps_seg.files import write_content
-from gps_seg.methods import METHODS, support
+from gps_seg.methods import METHODS, CostBudget, Where, support
+from gps_seg.methods.late import late_parts
+from gps_seg.methods.parts import PARTS, part_names
 from gps_seg.methods.select import Select
 from gps_seg.methods.whole_tensors import WholeTensors
+from gps_seg.selection import CRITERIA, GRANULARITIES
 from tools.benchmarks.method_costs import COSTS, MEASURED
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -58,7 +61,21 @@ are the head (for SAM: the mask decoder) and what no weight file filled.
 Every method can be undone; every one but `peft` keeps the stock keys and has a delta. One that adds
 modules stores these alone in its delta; `merge()` writes them into the weights where a change is
 one of these, so that a prediction costs what the stock model does; others are computed beside it.
+
+In the cards, what stands in brackets is the default. What several cards speak of, such as criteria
+and what is trained whole, is explained [below them](#settings-that-several-share).
 """
+# What the docstrings name, and the section of the page that explains it.
+EXPLAINED = {
+    'CRITERIA': 'criteria',
+    'GRANULARITIES': 'granularities',
+    '`CostBudget`': 'costbudget',
+    '`Select`': 'select',
+    '`Where`': 'where',
+    '`WholeTensors`': 'wholetensors',
+    '`late_parts`': 'late_parts',
+    '`part_names`': 'part_names',
+}
 REFUSALS = """Refused pairs are an error in these words; VPT-Shallow is refused by MMSegmentation's
 own ViT as well, whose heads read blocks in the middle. SAM stands for `SAMSegmentor` of every size
 and number of classes. What is not in the table (other models of timm and MMSegmentation, an own
@@ -72,11 +89,22 @@ def page() -> str:
     assert set(ORDER) == METHODS.keys(), 'ORDER must name every method'
     costs = json.loads(COSTS.read_text(encoding='utf-8'))
     cards = [card(name, METHODS[name], costs['rows']) for name in ORDER]
-    shared = [shared_card(cls) for cls in (Select, WholeTensors)]
+    shared = [
+        catalogue('Criteria', 'How much an entry matters:', CRITERIA),
+        catalogue('Granularities', 'Which entries are taken by their scores:', GRANULARITIES),
+        *map(shared_card, (Where, late_parts, CostBudget)),
+        shared_card(part_names),
+        'PARTS are:\n',
+        *_settings({name: _summary(part) for name, part in PARTS.items()}),
+        shared_card(WholeTensors),
+    ]
     parts = [INTRO, '## Which goes with which model\n', *support_table(), REFUSALS]
     parts += ['## What a step costs\n', *cost_table(costs), *cards]
     parts += ['## Settings that several share\n', *shared]
-    return re.sub(r'\n{3,}', '\n\n', '\n'.join(parts)).rstrip() + '\n'
+    text = '\n'.join(parts)
+    for name, anchor in EXPLAINED.items():
+        text = text.replace(name, f'[{name}](#{anchor})')
+    return re.sub(r'\n{3,}', '\n\n', text).rstrip() + '\n'
 
 
 def support_table() -> Iterator[str]:
@@ -151,10 +179,24 @@ def card(name: str, method: Callable[..., Any], rows: Mapping[str, Any]) -> str:
     return '\n'.join(lines)
 
 
-def shared_card(cls: type) -> str:
-    """The settings of a class that several methods are presets of."""
-    prose, settings = parsed(cls)
-    return '\n'.join([f'### {cls.__name__}\n', prose, *_settings(settings)])
+def shared_card(thing: Callable[..., Any]) -> str:
+    """What several cards name, with its settings."""
+    prose, settings = parsed(thing)
+    # Not what Python alone is to know.
+    prose = re.split(r'^(?:Raises|>>>) ', prose, flags=re.MULTILINE)[0]
+    return '\n'.join([f'### {thing.__name__}\n', prose, *_settings(settings)])
+
+
+def catalogue(title: str, words: str, entries: Mapping[str, Callable[..., Any]]) -> str:
+    """The entries that a setting chooses from."""
+    lines = _settings({name: _summary(entry) for name, entry in entries.items()})
+    return '\n'.join([f'### {title}\n', f'{words}\n', *lines])
+
+
+def _summary(thing: Callable[..., Any]) -> str:
+    """The first paragraph of a docstring; of a part of a model, what it has the names of."""
+    first = ' '.join((inspect.getdoc(thing) or '').split('\n\n')[0].split())
+    return first.removeprefix('Names of ')
 
 
 def parsed(thing: Callable[..., Any]) -> tuple[str, dict[str, str]]:

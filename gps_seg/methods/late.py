@@ -64,8 +64,8 @@ def late_parts(model: nn.Module, parts: ModelParts, train_from: int | float | st
         quarter). 0 changes nothing. A negative number counts from the end: -2 trains the last two.
 
     What comes before the block is told by the order in which modules are registered, which is that
-    of the computation in every known backbone; `watch_first_block` sees where it is not. Parameters
-    of modules that hold the blocks, such as positions and class tokens, count as before.
+    of the computation in every known backbone; the first step of a model where it is not raises.
+    Parameters of modules that hold the blocks, such as positions and class tokens, count as before.
 
     Raises ValueError where the model has no blocks, or not so many, and for 'auto', which a plan
     decides first.
