@@ -1,5 +1,6 @@
 """Image sets that the Hugging Face `datasets` library saved to disk (an extra)."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,12 @@ from typing import Any
 import numpy as np
 
 from gps_seg.datasets.classification.image_folders import hold_out
-from gps_seg.datasets.classification.image_list import ImageList, check_labels, part_of
+from gps_seg.datasets.classification.image_list import (
+    ImageList,
+    check_labels,
+    gaps_note,
+    part_of,
+)
 from gps_seg.datasets.classification.specs import ImageClasses
 from gps_seg.datasets.findings import named
 from gps_seg.datasets.reading import decode_image, read_image
@@ -40,7 +46,8 @@ def read_hugging_face(spec: ImageClasses, root: Path, split: str) -> ImageList:
     """The images of a split of what `save_to_disk` wrote.
 
     Without a part `validation`, a share of each class of `train` is held out by a seed. The columns
-    are the only one of images and the only one of classes, unless the spec names them.
+    are the only one of images and the only one of classes, unless the spec names them. Labels that
+    neither the file nor the spec names are ids, which become labels 0, 1, ... in their order.
 
     Raises ModuleNotFoundError that names the extra, FileNotFoundError for a missing part,
     ValueError where the columns are not known.
@@ -63,7 +70,14 @@ def read_hugging_face(spec: ImageClasses, root: Path, split: str) -> ImageList:
     image_column, label_column = columns_of(library, table, spec, root)
     table = table.cast_column(image_column, library.Image(decode=False))
     labels = _labels_of(table, label_column, root)
-    classes = _classes(spec, table.features[label_column], parts.values(), label_column)
+    classes = spec.classes or getattr(table.features[label_column], 'names', None)
+    notes: tuple[str, ...] = ()
+    if classes is None:
+        ids = _ids(parts.values(), label_column, root)
+        label_of = {number: label for label, number in enumerate(ids)}
+        labels = [label_of.get(number, number) for number in labels]
+        classes = [str(number) for number in ids]
+        notes = gaps_note(ids)
     images = [f'{root}/{"+".join(wanted)}#{row}' for row in range(len(labels))]
     check_labels(labels, len(classes), images)
     places = list(range(len(labels)))
@@ -75,11 +89,17 @@ def read_hugging_face(spec: ImageClasses, root: Path, split: str) -> ImageList:
     return ImageList(
         tuple(images[place] for place in places),
         tuple(labels[place] for place in places),
-        classes,
+        tuple(classes),
         sizes,
         len(set(labels)),
         StoredRows(table.select_columns([image_column]), image_column, tuple(places), str(root)),
+        notes=notes,
     )
+
+
+def _ids(tables: Iterable[Any], column: str, root: Path) -> list[int]:
+    """The ids of the classes in all parts, in order; a negative label is that of no class."""
+    return sorted({i for table in tables for i in _labels_of(table, column, root) if i >= 0})
 
 
 def _labels_of(table: Any, column: str, root: Path) -> list[int]:
@@ -151,16 +171,6 @@ def columns_of(library: Any, table: Any, spec: ImageClasses, root: Path) -> tupl
                 f'could be)? set {setting}'
             )
     return found[0], found[1]
-
-
-def _classes(spec: ImageClasses, feature: Any, tables: Any, column: str) -> tuple[str, ...]:
-    names = getattr(feature, 'names', None)
-    if spec.classes is not None:
-        return spec.classes
-    if names is not None:
-        return tuple(names)
-    largest = max(int(max(table[column])) for table in tables)
-    return tuple(str(label) for label in range(largest + 1))
 
 
 def _held_out(spec: ImageClasses, labels: list[int], split: str) -> list[int]:

@@ -108,6 +108,14 @@ def untrained_note(
     return (f'{len(lacking)} classes are tested but have no training image: {listed}',)
 
 
+def gaps_note(ids: Sequence[int]) -> tuple[str, ...]:
+    """Say where ids of classes, in order, have gaps, so that their labels are other numbers."""
+    gaps = ids[-1] - ids[0] + 1 - len(ids) if ids else 0
+    if not gaps:
+        return ()
+    return (f'ids {ids[0]}..{ids[-1]} with {gaps} gaps became labels 0..{len(ids) - 1} in order',)
+
+
 def part_of(split: str, known: Sequence[str] = SPLITS) -> str:
     """The split, if there is one of this name. Raises ValueError otherwise."""
     if split not in known:

@@ -12,6 +12,7 @@ from typing import Any
 from gps_seg.datasets.classification.image_list import (
     ImageList,
     check_files,
+    gaps_note,
     part_of,
     untrained_note,
 )
@@ -48,14 +49,9 @@ def read_json_lists(spec: ImageClasses, root: Path, split: str) -> ImageList:
     by_split = {
         part: [label_of[number] for number in items.values()] for part, items in annotations.items()
     }
-    notes = list(untrained_note(by_split, classes))
-    if ids != list(range(ids[0], ids[0] + len(ids))):
-        gaps = ids[-1] - ids[0] + 1 - len(ids)
-        notes.append(
-            f'ids {ids[0]}..{ids[-1]} with {gaps} gaps became labels 0..{len(ids) - 1} in order'
-        )
+    notes = untrained_note(by_split, classes) + gaps_note(ids)
     sizes = {part: len(items) for part, items in annotations.items()}
-    return ImageList(tuple(images), tuple(labels), classes, sizes, len(classes), notes=tuple(notes))
+    return ImageList(tuple(images), tuple(labels), classes, sizes, len(classes), notes=notes)
 
 
 def read_annotations(file: Path) -> dict[str, int]:

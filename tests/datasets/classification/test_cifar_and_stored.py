@@ -248,6 +248,29 @@ def test_labels_of_text_are_refused_with_what_numbers_them(stored: Any, data_roo
         ImageClassDataset(root='text', data=data)
 
 
+@pytest.mark.parametrize('ids, gaps', [((1, 2, 3), False), ((0, 1, 2), False), ((3, 7, 10), True)])
+def test_ids_without_names_become_labels_in_their_order(
+    stored: Any, data_root: Path, warnings_of: Any, ids: tuple[int, ...], gaps: bool
+) -> None:
+    import datasets
+
+    table = datasets.load_from_disk(str(stored({'train': 6, 'validation': 2, 'test': 4})))
+    # The validation lacks a class, the last test image is unlabelled.
+    numbers = {'train': [*ids, *ids], 'validation': [ids[1], ids[2]], 'test': [*ids, -1]}
+    for part, column in numbers.items():
+        table[part] = table[part].remove_columns('label').add_column('label', column)
+    table.save_to_disk(str(data_root / 'ids'))
+    data = dict(layout='hugging_face', label_column='label')
+    told = warnings_of(lambda: ImageClassDataset(root='ids', data=data))
+    assert any('5 gaps became labels 0..2' in text for text in told) == gaps
+    for split, labels in (('train', [0, 1, 2, 0, 1, 2]), ('val', [1, 2])):
+        dataset = ImageClassDataset(root='ids', split=split, data=data)
+        assert dataset.metainfo['classes'] == tuple(map(str, ids))
+        assert [dataset.get_data_info(i)['gt_label'] for i in range(len(dataset))] == labels
+    with pytest.raises(ValueError, match=r'1 labels lie outside of 0\.\.2, the first is -1'):
+        ImageClassDataset(root='ids', split='test', data=data)
+
+
 def test_a_picture_in_memory_is_the_same_as_one_in_a_file(tmp_path: Path) -> None:
     from gps_seg.datasets.reading import decode_image, read_image
 
