@@ -246,9 +246,8 @@ def test_a_data_worker_says_nothing_of_the_end_of_its_process(
             child = os.fork()
             if not child:
                 # As the thread does that hands tensors over (multiprocessing.resource_sharer).
-                sys.stderr = open(2, 'w', closefd=False)
-                sys.excepthook(type(error), error, None)
-                sys.stderr.flush()
+                with open(2, 'w', closefd=False) as sys.stderr:
+                    sys.excepthook(type(error), error, None)
                 os._exit(0)
             os.waitpid(child, 0)
     assert capfd.readouterr().err == 'ValueError: wrong\n'
