@@ -55,13 +55,15 @@ def folders_of_parts(root: Path, group: str | None) -> dict[str, str]:
     lists divide it.
 
     Raises FileNotFoundError where one that is needed is missing, and ValueError where a group is
-    named although the split is said already.
+    named although the split is said already, and for folders of images and of their masks.
     """
     from gps_seg.datasets.classification import ImageClassDataset
     from gps_seg.datasets.classification.class_folders import split_folders
 
     dataset = ImageClassDataset(data={'root': str(root)}, split='train', lazy_init=True)
     folders = split_folders(dataset.described, root)
+    for folder in (root, *(root / name for name in folders.values())):
+        _refuse_masks(folder)
     missing = [part for part in ('train', 'test') if part not in folders]
     if folders and missing:
         raise FileNotFoundError(
@@ -75,6 +77,18 @@ def folders_of_parts(root: Path, group: str | None) -> dict[str, str]:
     if not folders:
         _note_equal_folders(root)
     return folders
+
+
+def _refuse_masks(folder: Path) -> None:
+    from gps_seg.datasets.classification.class_folders import mask_folders
+
+    pair = mask_folders(folder)
+    if pair is not None:
+        images, masks = (folder / name for name in pair)
+        raise ValueError(
+            f'{folder} holds images and their masks, no class folders; give both: '
+            f'--images {images} --masks {masks}'
+        )
 
 
 def _note_equal_folders(root: Path) -> None:

@@ -15,6 +15,7 @@ from gps_seg.cli.own_classes import own_classes_config
 from gps_seg.cli.train import parse_arguments
 from gps_seg.datasets import ImageClassDataset
 from tests.class_folders import draw_image, fill_class_folders, write_image
+from tests.foreign import plain_folder
 from tests.toy_classifier import BACKBONE
 
 CLASSES = ['daisy', 'rose', 'tulip']
@@ -116,6 +117,29 @@ def test_what_is_missing_is_said(
     assert main(['train', '--images', str(images)]) == 2
     said = capsys.readouterr().err
     assert 'no pretrained weights' in said and 'gps-seg download vit_tiny' in said
+
+
+@pytest.mark.parametrize('command', ['train', 'check'])
+@pytest.mark.parametrize('masks', ['masks', 'Labels', 'annotations', 'gt'])
+def test_folders_of_images_and_masks_are_no_classes(
+    command: str, masks: str, weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = plain_folder(tmp_path / 'own')
+    (root / 'masks').rename(root / masks)
+    for _ in range(2):
+        assert main([command, '--images', str(root)]) == 2
+        said = capsys.readouterr()
+        assert said.err.endswith(f'give both: --images {root}/images --masks {root}/{masks}\n')
+        assert said.out == ''
+        (root / 'overlays').mkdir(exist_ok=True)
+
+
+def test_classes_may_be_called_like_folders_of_images_and_masks(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fill_class_folders(tmp_path / 'things', ['images', 'labels', 'posters'], 10, 40)
+    assert main(['check', '--images', str(tmp_path / 'things')]) == 0
+    assert '30 images of 3 classes' in capsys.readouterr().out
 
 
 def test_the_largest_recipe_that_fits_is_taken(weights: Path) -> None:

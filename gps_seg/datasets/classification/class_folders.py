@@ -8,7 +8,7 @@ from pathlib import Path
 from gps_seg.datasets.classification.specs import ImageClasses
 from gps_seg.datasets.classification.wordnet import imagenet_classes
 from gps_seg.datasets.findings import named
-from gps_seg.datasets.pairs import SUFFIXES
+from gps_seg.datasets.pairs import SUFFIXES, collect
 
 # Names in use for the folders of the parts, in any case.
 FOLDERS = {
@@ -16,6 +16,10 @@ FOLDERS = {
     'val': ('val', 'valid', 'validation', 'dev'),
     'test': ('test', 'testing'),
 }
+# And for those of images and of their masks.
+IMAGES = ('images', 'image', 'imgs', 'img')
+MASKS = ('masks', 'mask', 'labels', 'label', 'annotations', 'annotation', 'annots', 'ann')
+MASKS += ('gt', 'gts', 'ground_truth', 'groundtruth', 'segmentation', 'segmentations', 'seg')
 
 
 @dataclass(frozen=True)
@@ -89,6 +93,23 @@ def split_folders(spec: ImageClasses, root: Path) -> dict[str, str]:
         if there:
             found[part] = there[0]
     return found
+
+
+def mask_folders(root: Path) -> tuple[str, str] | None:
+    """The folders of images and of their masks, where the folders of `root` are these, not classes.
+
+    Beside folders of other names they are, if an image and a mask have the same name.
+    """
+    names = class_names(root)
+    images = [name for name in names if name.lower() in IMAGES]
+    masks = [name for name in names if name.lower() in MASKS]
+    if not images or not masks:
+        return None
+    if len(images) + len(masks) < len(names):
+        stems = [set(collect(root, name)[0]) for name in (images[0], masks[0])]
+        if not stems[0] & stems[1]:
+            return None
+    return images[0], masks[0]
 
 
 def _has_folders(folder: Path) -> bool:
