@@ -74,8 +74,9 @@ def make_labels(
     """
     names, values = _names(classes)
     ignored = _values(ignore, 'ignore')
-    if threshold is not None and (foreground is not None or len(names) > 2):
-        other = 'foreground' if foreground is not None else f'{len(names)} classes'
+    if threshold is not None and (foreground is not None or len(names) > 2 or values is not None):
+        other = f'{len(names)} classes' if len(names) > 2 else 'the values of the classes'
+        other = 'foreground' if foreground is not None else other
         raise ValueError(f'threshold={threshold} and {other} contradict each other; give one')
     if threshold is not None and not isinstance(threshold, int | float):
         raise ValueError(f'threshold is a number between two mask values, not {threshold!r}')

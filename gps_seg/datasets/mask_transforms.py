@@ -16,13 +16,13 @@ from gps_seg.datasets.reading import read_file
 
 TWO_VALUES = (
     'a mask of two classes has one background and one foreground value: save it so (0 and 255, as '
-    'PNG), or say in `data` what the values mean: threshold=127, ignore=255, foreground=3, or '
-    "classes=dict(background=0, road=1, car=2) for a label map; gps-seg check lists a folder's "
-    'values'
+    'PNG), or say what the values mean: --cfg-options data.threshold=127 (or data.ignore=255, '
+    "data.foreground=3), or --classes 'background=0,road=1,car=2' for a label map (in a config "
+    'data.classes=dict(background=0, road=1, car=2))'
 )
 SAY_VALUES = (
-    'say in `data` what they mean: ignore=255, or classes=dict(background=0, road=7) with the ids '
-    "or colours of the classes; gps-seg check lists a folder's values"
+    "say what they mean: --classes 'background=0,road=7' with the ids or colours of the classes "
+    '(in a config data.classes=dict(background=0, road=7)), or --cfg-options data.ignore=255'
 )
 JPEG_LABELS = (
     'JPEG and lossy WebP blur the numbers of classes, so that new ones appear at every edge; '
@@ -63,7 +63,19 @@ def class_indices(picture: Picture, labels: Labels) -> np.ndarray:
             return read_colours(_colours_of(picture), labels)
         return _ids(picture, labels)
     except ValueError as error:
-        raise ValueError(f'{error}; {SAY_VALUES}') from error
+        raise ValueError(f'{error}; {_advice(labels)}') from error
+
+
+def _advice(labels: Labels) -> str:
+    """What to do about values of no class."""
+    if len(labels.classes) > 2 or labels.rest_is_background:
+        return SAY_VALUES
+    background, foreground = labels.classes
+    return (
+        'where masks have two values, such as 0 and 255, give the names alone: --classes '
+        f'{background},{foreground} (in a config data.classes={labels.classes}), and --cfg-options '
+        f'data.threshold=127 for soft edges; otherwise {SAY_VALUES}'
+    )
 
 
 def _spread(picture: Picture, labels: Labels) -> Picture:
@@ -188,7 +200,10 @@ class LoadMask(BaseTransform):
             try:
                 mask = class_indices(picture, labels)
             except ValueError as error:
-                raise ValueError(f'the mask {path} cannot be used: {error}') from error
+                raise ValueError(
+                    f'the mask {path} cannot be used: {error}; gps-seg check lists the values of '
+                    'all masks'
+                ) from error
         check_sizes(results, mask)
         results['gt_seg_map'] = mask
         results.setdefault('seg_fields', []).append('gt_seg_map')

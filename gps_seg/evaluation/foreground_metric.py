@@ -103,7 +103,7 @@ class ConfusionMetric(BaseMetric):
             raise ValueError(
                 f'no ground truth has a foreground pixel, but {ignored} pixels have the ignored '
                 f'value {self.ignore_index}; masks of 0 and 255 have to be thresholded to 0 and 1 '
-                'when they are loaded'
+                'when they are loaded, and data.ignore must not name the foreground'
             )
 
 

@@ -11,6 +11,7 @@ from PIL import Image
 from gps_seg.cli import read_all as reading
 from gps_seg.cli.check import main
 from gps_seg.cli.read_all import read_all
+from gps_seg.cli.train import main as train
 from gps_seg.datasets.checks import Job, Record, duplicate_findings, examine
 from tests.foreign import plain_folder, scene
 
@@ -60,6 +61,18 @@ def test_a_record_counts_pixels_objects_and_values(tmp_path: Path) -> None:
     assert record.sides == (20.0, 7.5)
     drawn = cv2.imdecode(np.frombuffer(record.picture, np.uint8), cv2.IMREAD_COLOR)
     assert max(drawn.shape[:2]) == 160
+
+
+def test_values_of_no_class_name_the_flags_and_the_check_does_not_send_to_itself(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    root = plain_folder(tmp_path / 'own', 12)
+    assert main(arguments(root, '--classes', 'background=0,polyp=1')) == 1
+    said = capsys.readouterr().out
+    assert 'values 255' in said and 'gps-seg check' not in said
+    assert train([*arguments(root, '--classes', 'background=0,polyp=1'), '--recipe=sam_demo']) == 2
+    assert '--classes background,polyp ' in capsys.readouterr().err
 
 
 def record_of(folder: Path, name: str, image: np.ndarray, split: str) -> Record:

@@ -457,6 +457,30 @@ def _dots(mask: np.ndarray) -> np.ndarray:
     return mask
 
 
+@fault('error', '1 errors', '50 files, ', '--classes background,polyp ', 'data.threshold=127')
+def ids_of_two_classes_for_masks_of_0_and_255(root: Path) -> list[str]:
+    rewrite_masks(root, _striped)
+    return check(root, '--classes', 'background=0,polyp=1')
+
+
+def _striped(mask: np.ndarray, index: int) -> np.ndarray:
+    """With another number of foreground pixels in each mask."""
+    mask = mask * np.uint8(255)
+    mask[-1, : index + 1] = 255
+    return mask
+
+
+@fault('error', 'data.ignore=255 takes', 'leave data.ignore out')
+def the_foreground_ignored(root: Path) -> list[str]:
+    return check(root, '--cfg-options', 'data.ignore=255')
+
+
+@fault('error', 'threshold=127', 'the values of the classes contradict')
+def a_threshold_beside_values(root: Path) -> list[str]:
+    options = ['--cfg-options', 'data.threshold=127']
+    return check(root, '--classes', 'background=0,polyp=1', *options)
+
+
 @fault('error', 'threshold', 'contradict')
 def a_threshold_for_three_classes(root: Path) -> list[str]:
     options = ['--cfg-options', 'data.threshold=127']

@@ -1,5 +1,6 @@
 """What records of pairs say about the whole of the data."""
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -51,7 +52,12 @@ def record_findings(records: Sequence[Record], *, sample: bool = False) -> list[
 
     sample: the records are of some pairs, so that what they lack is not said.
     """
-    findings = [*unreadable_findings(records), *_own_mask(records), *_mixed_values(records)]
+    findings = [
+        *unreadable_findings(records),
+        *_own_mask(records),
+        *_mixed_values(records),
+        *_ignored_foreground(records, 'warning' if sample else 'error'),
+    ]
     for rule in () if sample else (_unlike_masks, _classes, _images, _objects, _parts):
         findings += rule(records)
     return findings
@@ -60,15 +66,38 @@ def record_findings(records: Sequence[Record], *, sample: bool = False) -> list[
 def unreadable_findings(records: Iterable[Record]) -> Iterator[Finding]:
     """One finding for each kind of error or decoder's warning, with all its files."""
     for level, texts_of in (('error', lambda r: r.errors), ('warning', lambda r: r.notes)):
-        grouped: dict[str, list[str]] = {}
+        grouped: dict[tuple[str, ...], dict[str, str]] = {}
         for record in records:
             for text in texts_of(record):
                 file = record.job.image if text.startswith('image') else record.job.mask
-                grouped.setdefault(text, []).append(file)
-        for text, files in grouped.items():
-            message = f'{text}: {named(files)}' if level == 'warning' else f'{named(files)}: {text}'
-            fix = 'save or fetch the files again (train --strict refuses them)'
-            yield Finding(level, message, fix if level == 'warning' else '', tuple(files))  # type: ignore[arg-type]
+                grouped.setdefault(_cause(text), {})[file] = text
+        for texts in grouped.values():
+            files, text = tuple(texts), next(iter(texts.values()))
+            if level == 'warning':
+                fix = 'save or fetch the files again (train --strict refuses them)'
+                yield Finding('warning', f'{text}: {named(files)}', fix, files)
+                continue
+            count = f'{len(files)} files, ' if len(files) > 1 else ''
+            which = '' if len(set(texts.values())) == 1 else '; the first'
+            yield Finding('error', f'{count}{named(files)}{which}: {text}', '', files)
+
+
+def _cause(text: str) -> tuple[str, ...]:
+    """What an error says, whatever the numbers of its file: its words, each once."""
+    return tuple(dict.fromkeys(re.findall(r'[^\W\d]+', text)))
+
+
+def _ignored_foreground(records: Sequence[Record], level: Level) -> Iterator[Finding]:
+    """Masks whose whole foreground is among the values to ignore."""
+    ignored = sum(record.ignored for record in records)
+    if not ignored or any(any(record.counts[1:]) for record in records):
+        return
+    values = ', '.join(map(str, records[0].job.labels.ignore))
+    yield Finding(
+        level,
+        f'no mask has a foreground pixel, since data.ignore={values} takes {ignored:,} pixels out',
+        'leave data.ignore out where these are the foreground: masks of 0 and 255 need no setting',
+    )
 
 
 def _own_mask(records: Sequence[Record]) -> Iterator[Finding]:
@@ -119,6 +148,8 @@ def _unlike_masks(records: Sequence[Record]) -> Iterator[Finding]:
     empty = [r.job.mask for r in readable if not any(r.counts[1:])]
     full = [r.job.mask for r in readable if not r.counts[0] and any(r.counts[1:])]
     if len(empty) == len(readable):
+        if any(record.ignored for record in readable):
+            return  # `_ignored_foreground` says it
         yield Finding(
             'error',
             'no mask has a foreground pixel',
