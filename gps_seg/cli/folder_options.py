@@ -45,7 +45,22 @@ def data_of(arguments: argparse.Namespace) -> dict[str, Any]:
     if not arguments.images or not arguments.masks:
         lacking = '--masks' if arguments.images else '--images'
         raise ValueError(f'{lacking} is missing; give both: --images DIR --masks DIR')
-    images, masks = (_one(getattr(arguments, name), name) for name in ('images', 'masks'))
+    data = folders_of(arguments.images, arguments.masks)
+    classes = parse_classes(arguments.classes)
+    if classes is None and data['masks'].endswith('.json'):
+        from gps_seg.datasets.coco import coco_classes
+
+        classes = coco_classes(Path(data['root'], data['masks']))
+    if classes is not None:
+        data['classes'] = classes
+    if arguments.group:
+        data['group'] = arguments.group
+    return data
+
+
+def folders_of(given_images: Sequence[str], given_masks: Sequence[str]) -> dict[str, Any]:
+    """The `data` block of two folders or patterns. Raises ValueError or FileNotFoundError."""
+    images, masks = _one(given_images, 'images'), _one(given_masks, 'masks')
     if images == masks:
         raise ValueError(
             f'--images and --masks are both {images}, so that the images would be their own masks; '
@@ -53,19 +68,7 @@ def data_of(arguments: argparse.Namespace) -> dict[str, Any]:
             'leave out --masks'
         )
     root = _common(images, masks)
-    data: dict[str, Any] = dict(
-        root=str(root), images=_below(images, root), masks=_below(masks, root)
-    )
-    classes = parse_classes(arguments.classes)
-    if classes is None and masks.suffix == '.json':
-        from gps_seg.datasets.coco import coco_classes
-
-        classes = coco_classes(masks)
-    if classes is not None:
-        data['classes'] = classes
-    if arguments.group:
-        data['group'] = arguments.group
-    return data
+    return dict(root=str(root), images=_below(images, root), masks=_below(masks, root))
 
 
 def _one(given: Sequence[str], name: str) -> Path:

@@ -21,19 +21,21 @@ from rich.progress import track
 from gps_seg.cli import quiet_imports  # noqa: F401  before whatever else imports MMSegmentation
 from gps_seg.cli.configs import add_config, load_config
 from gps_seg.cli.errors import one_line_errors
+from gps_seg.cli.folder_options import folders_of, name_patterns
 from gps_seg.cli.models import A_MODEL
 from gps_seg.cli.processes import add_launcher, connect_processes, disconnect_processes
 from gps_seg.cli.tables import show, table
 from gps_seg.cli.test_classes import test_classes
 from gps_seg.datasets.named_files import named_files
 from gps_seg.datasets.reading import LoadImage
+from gps_seg.datasets.specs import MaskFolder
 from gps_seg.files import write_content
 from gps_seg.prediction import Prediction, Predictor
 from gps_seg.prediction.classes import Classes, classes_of
 from gps_seg.prediction.classifier import is_classifier
 from gps_seg.prediction.loading import load_source
 from gps_seg.prediction.pair_scores import score_pairs
-from gps_seg.prediction.pairs import Pair, pairs_of_config, pairs_of_folders
+from gps_seg.prediction.pairs import Pair, pairs_of_config, pairs_of_folder
 from gps_seg.prediction.pipeline import dataset_of
 from gps_seg.prediction.predictor import Sample
 from gps_seg.prediction.scoring import TOLERANCE, ImageScore, Mask
@@ -175,7 +177,11 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     for flag, metavar, text in (
         ('--images', 'FOLDER', 'score on these images; of a classifier, in folders of classes'),
-        ('--masks', 'FOLDER', 'their true masks, files of the same names'),
+        (
+            '--masks',
+            'FOLDER',
+            'their true masks; a pattern or a COCO file too, as to train',
+        ),
         ('--csv', 'FILE', 'where to write the scores of every image'),
         ('--out', 'FOLDER', 'where to write the predicted masks (PNG; 0 and 255, or class ids)'),
         ('--show-dir', 'FOLDER', 'where to write pictures of truth and prediction'),
@@ -235,7 +241,8 @@ def test_in_detail(arguments: argparse.Namespace, saver: _Saver) -> None:
         raise ValueError('scores of every image are taken in one process; leave --launcher out')
     source = source_of(arguments)
     if arguments.images is not None:
-        pairs, name = pairs_of_folders(arguments.images, arguments.masks), str(arguments.images)
+        data = name_patterns(folders_of([str(arguments.images)], [str(arguments.masks)]))
+        pairs, name = pairs_of_folder(MaskFolder(**data)), str(arguments.images)
     else:
         pairs, name = pairs_of_config(source.config), 'the test split'
     # MONAI warns of an argument that its own code gives (monai/metrics/utils.py).

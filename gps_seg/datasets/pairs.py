@@ -169,17 +169,23 @@ def _no_pairs(
     images: Mapping[str, Path],
     masks: Mapping[str, Path] | Mapping[str, str],
 ) -> Finding:
-    fetch = f'run gps-seg download {folder.download}, or ' if folder.download else ''
+    fixes = [f'run gps-seg download {folder.download}'] if folder.download else []
+    if not Path(folder.root).is_absolute():
+        fixes.append(f'set {VARIABLE} to the folder that holds the data sets')
+    kind, place = ('image', folder.images) if not images else ('mask', folder.masks)
+    if images and masks:
+        fixes.append("let * stand for what is the same in both names: masks='masks/*_mask.png'")
+    else:
+        fixes.append(f'put {kind}s into {root / place} ({" ".join(SUFFIXES)})')
     examples = [
         f'{kind} {next(iter(f))!r}' for kind, f in (('image', images), ('mask', masks)) if f
     ]
-    compared = f', such as {" and ".join(examples)}' if examples else ''
+    compared = f' of other stems, such as {" and ".join(examples)}' if images and masks else ''
     return Finding(
         'error',
         f'no pairs of image and mask in {root} ({folder.images}: {len(images)} images, '
-        f'{folder.masks}: {len(masks)} masks of other stems{compared})',
-        f'{fetch}set {VARIABLE} to the folder that holds the data sets, or let * stand for what is '
-        "the same in both names: masks='masks/*_mask.png'",
+        f'{folder.masks}: {len(masks)} masks{compared})',
+        ', or '.join(fixes),
         missing=True,
     )
 

@@ -8,7 +8,8 @@ from typing import Any
 from mmengine.config import Config
 from mmseg.registry import DATASETS
 
-from gps_seg.datasets.mask_folder import files_by_stem, named
+from gps_seg.datasets.pairs import find_pairs
+from gps_seg.datasets.specs import MaskFolder
 from gps_seg.prediction.pipeline import dataset_of, default_scope
 
 
@@ -21,30 +22,9 @@ class Pair:
     entry: Mapping[str, Any] = field(default_factory=dict)
 
 
-def pairs_of_folders(images: str | Path, masks: str | Path) -> list[Pair]:
-    """The files of two folders that have the same name but for the suffix, in order.
-
-    Raises FileNotFoundError or ValueError that names the files: no folder, no image, a file
-    without its partner, two files of one name.
-    """
-    found: list[dict[str, Path]] = []
-    for folder in (Path(images), Path(masks)):
-        if not folder.is_dir():
-            raise FileNotFoundError(f'no folder {folder}')
-        found.append(files_by_stem(folder, '*'))
-    of_images, of_masks = found
-    if not of_images:
-        raise FileNotFoundError(f'no images in {images}')
-    kinds = (('image', of_images, of_masks), ('mask', of_masks, of_images))
-    for kind, have, lack in kinds:
-        alone = [str(have[stem]) for stem in have if stem not in lack]
-        if alone:
-            other = 'mask' if kind == 'image' else 'image'
-            raise FileNotFoundError(
-                f'{len(alone)} of {len(have)} {kind}s have no {other} of the same name: '
-                f'{named(alone)}; complete the folders, or take these files out'
-            )
-    return [Pair(of_images[stem], of_masks[stem]) for stem in of_images]
+def pairs_of_folder(folder: MaskFolder) -> list[Pair]:
+    """The pairs of a folder of images and masks, in order. Raises what `find_pairs` does."""
+    return [Pair(image, Path(mask)) for image, mask in find_pairs(folder)]
 
 
 def pairs_of_config(config: Config) -> list[Pair]:

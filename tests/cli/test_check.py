@@ -1,6 +1,7 @@
 """The check of all images and masks: what it prints, its page, its processes."""
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -73,6 +74,24 @@ def test_values_of_no_class_name_the_flags_and_the_check_does_not_send_to_itself
     assert 'values 255' in said and 'gps-seg check' not in said
     assert train([*arguments(root, '--classes', 'background=0,polyp=1'), '--recipe=sam_demo']) == 2
     assert '--classes background,polyp ' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('emptied', ['images', 'masks'])
+@pytest.mark.parametrize('command, code', [(main, 1), (train, 2)])
+def test_of_an_empty_folder_it_is_said_that_it_is_empty(
+    command: Callable[[list[str]], int],
+    code: int,
+    emptied: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    root = plain_folder(tmp_path / 'own', 3)
+    shutil.rmtree(root / emptied)
+    (root / emptied).mkdir()
+    assert command(arguments(root)) == code
+    said = ''.join(capsys.readouterr())
+    assert f'{emptied}: 0 {emptied}' in said
+    assert f'put {emptied} into {root / emptied} (' in said and 'GPS_SEG_DATA' not in said
 
 
 def record_of(folder: Path, name: str, image: np.ndarray, split: str) -> Record:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -199,6 +200,25 @@ def test_anybodys_folders_are_scored(folder: Path, tmp_path: Path, capsys: Text)
     assert 'give --images and --masks together' in capsys.readouterr().err
     assert test.main(['gps_sam_demo.py']) == 2
     assert 'name the weights after the config' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('as_pattern', [False, True])
+def test_folders_pair_for_scores_as_they_do_for_training(
+    as_pattern: bool, folder: Path, tmp_path: Path, capsys: Text
+) -> None:
+    scores = []
+    for renamed in (False, True):
+        data = tmp_path / str(renamed)
+        shutil.copytree(folder / 'discs', data)
+        if renamed:
+            for path in (data / 'masks').iterdir():
+                path.rename(path.with_name(f'{path.stem}_mask.png'))
+        masks = data / ('masks/*_mask.png' if as_pattern and renamed else 'masks')
+        given = ['--images', str(data / 'images'), '--masks', str(masks)]
+        out = ['--json', str(tmp_path / f'{renamed}.json'), '--device', 'cpu']
+        assert test.main([str(folder / 'sam'), *given, *out]) == 0, capsys.readouterr().err
+        scores.append((tmp_path / f'{renamed}.json').read_text())
+    assert scores[0] == scores[1]
 
 
 def test_export_goes_by_the_suffix_and_overwrites_only_when_asked(

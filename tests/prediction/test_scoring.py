@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 import gps_seg
+from gps_seg.datasets.specs import MaskFolder
 from gps_seg.prediction.pair_scores import score_pairs
-from gps_seg.prediction.pairs import pairs_of_folders
+from gps_seg.prediction.pairs import Pair, pairs_of_folder
 from gps_seg.prediction.scoring import ImageScore, score_image
 from gps_seg.prediction.summary import (
     bootstrap_weights,
@@ -162,7 +163,7 @@ def test_the_interval_of_a_mean_is_near_the_normal_one() -> None:
 
 def test_pairs_are_scored_with_the_masks_that_predict_gives(runs: Runs) -> None:
     predictor = gps_seg.load(runs.sam, device='cpu', batch_size=5)
-    pairs = pairs_of_folders(runs.folder / 'discs/images', runs.folder / 'discs/masks')
+    pairs = pairs_of(runs.folder / 'discs')
     scores = score_pairs(predictor, pairs)
     assert [Path(score.name) for score in scores] == runs.images
     for score, made, file in zip(scores, predictor(runs.images), runs.masks, strict=True):
@@ -175,20 +176,20 @@ def test_pairs_are_scored_with_the_masks_that_predict_gives(runs: Runs) -> None:
 def test_folders_that_do_not_fit_together_are_refused(runs: Runs, tmp_path: Path) -> None:
     images, masks = tmp_path / 'images', tmp_path / 'masks'
     with pytest.raises(FileNotFoundError, match='no folder'):
-        pairs_of_folders(images, masks)
+        pairs_of(tmp_path)
     images.mkdir()
     masks.mkdir()
-    with pytest.raises(FileNotFoundError, match='no images in'):
-        pairs_of_folders(images, masks)
+    with pytest.raises(FileNotFoundError, match='images: 0 images'):
+        pairs_of(tmp_path)
     for name in ('a', 'b'):
         (images / f'{name}.png').write_bytes(runs.images[0].read_bytes())
     (masks / 'a.png').write_bytes(runs.masks[0].read_bytes())
-    with pytest.raises(FileNotFoundError, match=r'1 of 2 images have no mask .*b\.png'):
-        pairs_of_folders(images, masks)
+    with pytest.raises(FileNotFoundError, match=r'image without mask: .*b\.png'):
+        pairs_of(tmp_path)
     (images / 'b.png').unlink()
     (masks / 'c.png').write_bytes(runs.masks[0].read_bytes())
-    with pytest.raises(FileNotFoundError, match=r'1 of 2 masks have no image .*c\.png'):
-        pairs_of_folders(images, masks)
+    with pytest.raises(FileNotFoundError, match=r'mask without image: .*c\.png'):
+        pairs_of(tmp_path)
 
 
 def test_a_mask_that_does_not_fit_stops_the_scoring(runs: Runs, tmp_path: Path) -> None:
@@ -205,6 +206,10 @@ def test_a_mask_that_does_not_fit_stops_the_scoring(runs: Runs, tmp_path: Path) 
         score_pairs(predictor, pairs_of_one(tmp_path, labels))
 
 
-def pairs_of_one(folder: Path, mask: Mask) -> list:
+def pairs_of_one(folder: Path, mask: Mask) -> list[Pair]:
     cv2.imwrite(str(folder / 'masks/a.png'), mask)
-    return pairs_of_folders(folder / 'images', folder / 'masks')
+    return pairs_of(folder)
+
+
+def pairs_of(folder: Path) -> list[Pair]:
+    return pairs_of_folder(MaskFolder(root=str(folder), images='images', masks='masks'))
