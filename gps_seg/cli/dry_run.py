@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 from mmengine.hooks import Hook
 from mmengine.runner import IterBasedTrainLoop, Runner
 
@@ -198,17 +198,23 @@ def _now() -> float:
     return time.monotonic()
 
 
-def dry_run(config: Config) -> Estimate:
-    """Build everything, select from a few images, train a few steps; nothing is left on disk."""
-    config = copy.deepcopy(config)
-    # The checkpoint of a run that would be resumed is as good a base as its own, to be measured.
-    config.resume = False
+def tuning_settings(config: Config) -> ConfigDict:
+    """What the config says of its fine-tuning. Raises ValueError where it names no method."""
     tuning = hook_settings(config, 'FineTuneHook')
     if tuning is None:
         raise ValueError(
             'the config names no fine-tuning method; inherit one of configs/_base_/methods, or add '
             "a FineTuneHook to custom_hooks: dict(type='FineTuneHook', method=dict(type='GPS'))"
         )
+    return tuning
+
+
+def dry_run(config: Config) -> Estimate:
+    """Build everything, select from a few images, train a few steps; nothing is left on disk."""
+    config = copy.deepcopy(config)
+    # The checkpoint of a run that would be resumed is as good a base as its own, to be measured.
+    config.resume = False
+    tuning = tuning_settings(config)
     planned = SelectionPass.of(tuning.get('selection_pass') or {})
     # As many images as make two micro-batches of views, so that the second forward pass is counted.
     size = planned.micro_batch_size or config.train_dataloader.batch_size

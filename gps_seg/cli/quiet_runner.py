@@ -1,6 +1,8 @@
 """MMEngine's runner, with a console log that a newcomer can read."""
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from mmengine.runner import Runner
@@ -25,22 +27,33 @@ class _WithoutDumps(logging.Filter):
         return not message.startswith((*DUMPS, *NOISE)) and HOOKS not in message
 
 
+@contextmanager
+def _unknown_types_said() -> Iterator[None]:
+    try:
+        yield
+    except KeyError as error:
+        message = str(error.args[0]) if error.args else ''
+        if ' is not in the ' not in message:
+            raise
+        raise ValueError(
+            f'{message.partition(". ")[0]}; is its type misspelt in the config, or the module that '
+            'registers it missing in custom_imports?'
+        ) from error
+
+
 class QuietRunner(Runner):
     """Prints to the console what happens, and writes the dumps to the log file alone."""
 
     @classmethod
     def from_cfg(cls, cfg: Any) -> 'QuietRunner':
         """Build it from a config. Raises ValueError for a `type` that nothing has registered."""
-        try:
+        with _unknown_types_said():
             return super().from_cfg(cfg)
-        except KeyError as error:
-            message = str(error.args[0]) if error.args else ''
-            if ' is not in the ' not in message:
-                raise
-            raise ValueError(
-                f'{message.partition(". ")[0]}; is its type misspelt in the config, or the module '
-                'that registers it missing in custom_imports?'
-            ) from error
+
+    def train(self) -> Any:
+        """Train; loops, schedulers and data are built only here."""
+        with _unknown_types_said():
+            return super().train()
 
     def dump_config(self) -> None:
         """Write the config to the work dir; that of a resume once nothing refused it."""

@@ -8,12 +8,17 @@ from mmengine.config import Config
 
 from gps_seg.datasets.checks import quick_class_findings, quick_findings
 from gps_seg.datasets.findings import Finding
+from gps_seg.runner.config_hooks import hook_settings
 
 LOADERS = ('train', 'val', 'test')
+# By which settings the models of this toolkit name the weights that they start from.
+WEIGHTS = {'SAMSegmentor': ('checkpoint', 'encoder_weights'), 'ImageClassifier': ('weights',)}
 
 
 def check_settings(config: Config) -> None:
-    """Raise ValueError where a number makes the training void, or where sizes contradict."""
+    """Raise ValueError where a number makes the training void, sizes contradict, or no weights are
+    named.
+    """
     train = config.get('train_cfg') or {}
     for name in ('max_epochs', 'max_iters'):
         value = train.get(name)
@@ -33,6 +38,7 @@ def check_settings(config: Config) -> None:
         if size is not None and (not isinstance(size, int) or size < 1):
             raise ValueError(f'{loader}_dataloader.batch_size is {size!r}; set 1 or more')
     _check_sizes(config)
+    _check_weights(config)
     _note_warm_up(config)
 
 
@@ -64,6 +70,18 @@ def _check_sizes(config: Config) -> None:
                 f'{loader}_dataloader.dataset.image_size is {given}, but model.image_size is '
                 f'{size}; give both the same'
             )
+
+
+def _check_weights(config: Config) -> None:
+    """Refuse a fine-tuning of a model of this toolkit for which no weights are named."""
+    model = config.get('model') or {}
+    settings = WEIGHTS.get(str(model.get('type')), ())
+    named = config.get('load_from') or any(model.get(name) for name in (*settings, 'init_cfg'))
+    if settings and not named and hook_settings(config, 'FineTuneHook') is not None:
+        raise ValueError(
+            'the config names no weights, so there is nothing pretrained to fine-tune; set '
+            f'{" or ".join(f"model.{name}" for name in settings)}, or load_from'
+        )
 
 
 def own_datasets(config: Config, kind: str = 'MaskFolderDataset') -> dict[str, Mapping[str, Any]]:

@@ -50,7 +50,7 @@ def prepare_config(arguments: argparse.Namespace) -> Config:
         config = own_config(arguments) if of_masks else own_classes_config(arguments)
     else:
         config = load_config(arguments.config, arguments.cfg_options)
-        check_config_keys(config)
+    check_config_keys(config)
     check_settings(config)
     if arguments.strict:
         be_strict(config)
@@ -211,8 +211,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parse_arguments(argv)
     config = prepare_config(arguments)
     if arguments.dry_run:
-        from gps_seg.cli.dry_run import dry_run
+        from gps_seg.cli.dry_run import dry_run, tuning_settings
 
+        # Before all data is read, which can take long.
+        tuning_settings(config)
         check_all_data(config, allow_overlap=arguments.allow_overlap)
         print(dry_run(config))
         own = arguments.resume and holds(Path(config.work_dir), config.load_from)

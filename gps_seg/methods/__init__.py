@@ -1,5 +1,6 @@
 """The fine-tuning methods, by the names that configs use."""
 
+import difflib
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, asdict, fields, is_dataclass
@@ -82,7 +83,9 @@ def method_key(name: str) -> str:
     for spelling in spellings:
         if spelling in METHODS:
             return spelling
-    raise ValueError(f'there is no method {name!r}; choose one of {", ".join(METHODS)}')
+    close = difflib.get_close_matches(name.lower(), METHODS, n=1)
+    hint = f'did you mean {close[0]!r}? There are' if close else 'choose one of'
+    raise ValueError(f'there is no method {name!r}; {hint} {", ".join(METHODS)}')
 
 
 def build_method(config: Mapping[str, Any]) -> Method:

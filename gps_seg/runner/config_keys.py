@@ -164,6 +164,8 @@ def _walk(path: str, value: Any, scope: str, certain: bool) -> Iterator[str]:
     candidates = _candidates(value.get('type'), scope)
     if _needs_missing_package(value):
         candidates = []  # without it, the class has a stand-in as its parent
+    elif certain and not candidates:
+        yield from _misspelt_type(path, value.get('type'), scope)
     yield from _compare(path, value, candidates, certain)
     builds = certain and all(_package(candidate.built) in BUILDERS for candidate in candidates)
     kind = _name(value.get('type'))
@@ -171,7 +173,7 @@ def _walk(path: str, value: Any, scope: str, certain: bool) -> Iterator[str]:
         if (kind, key) in ALBUMENTATIONS:
             continue
         if kind == 'FineTuneHook' and key in ('method', 'selection_pass'):
-            yield from _compare(f'{path}.{key}', item, _tuning_candidates(key, item), True)
+            yield from _tuning_mistakes(f'{path}.{key}', key, item)
         else:
             yield from _walk(f'{path}.{key}', item, scope, builds)
 
@@ -212,14 +214,37 @@ def _candidate(built: Builder, free: frozenset[str]) -> _Candidate:
     return _Candidate(built, None if settings is None else settings | free | FREE)
 
 
-def _tuning_candidates(key: str, value: Any) -> list[_Candidate]:
-    """What builds the settings of a FineTuneHook, which stand in no registry."""
+def _misspelt_type(path: str, kind: Any, scope: str) -> Iterator[str]:
+    """A `type` that no registry has, where it comes close to one; others may come later."""
+    if not isinstance(kind, str):
+        return
+    prefix, _, name = kind.rpartition('.')
+    scopes = {prefix} if prefix else {scope, 'mmengine'}
+    known = {
+        other.lower(): other
+        for registry in _registries()
+        if registry.scope in scopes
+        for other in registry.module_dict
+    }
+    close = difflib.get_close_matches(name.lower(), known, n=1, cutoff=CLOSE)
+    if close:
+        yield f'{path}.type: nothing is called {kind!r}; did you mean {known[close[0]]!r}?'
+
+
+def _tuning_mistakes(path: str, key: str, value: Any) -> Iterator[str]:
+    """The mistakes in what a FineTuneHook builds, which stands in no registry."""
     if key == 'selection_pass':
-        return [_candidate(SelectionPass, frozenset())]
+        yield from _compare(path, value, [_candidate(SelectionPass, frozenset())], True)
+        return
+    kind = value.get('type') if isinstance(value, Mapping) else None
+    if not isinstance(kind, str):
+        return  # the hook says what a method is
     try:
-        return [_candidate(METHODS[method_key(value['type'])], frozenset())]
-    except (KeyError, TypeError, ValueError, AttributeError):
-        return []  # the hook says what is wrong with the name of the method
+        built = METHODS[method_key(kind)]
+    except ValueError as error:
+        yield f'{path}.type: {error}'
+        return
+    yield from _compare(path, value, [_candidate(built, frozenset())], True)
 
 
 def _registries() -> list[Registry]:

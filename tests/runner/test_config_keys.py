@@ -101,6 +101,10 @@ def test_no_stock_config_of_mmsegmentation_has_a_mistake(monkeypatch: pytest.Mon
         ('env_cfg__cudnn_benchmrk', True, 'env_cfg.cudnn_benchmrk: .*env_cfg.cudnn_benchmark?'),
         ('visualizer__vis_backend', [], 'Visualizer has no .*did you mean vis_backends?'),
         ('log_processor__windowsize', 1, 'LogProcessor has no .*did you mean window_size?'),
+        ('model__type', 'SAMSegmenter', "model.type: nothing is called .*mean 'SAMSegmentor'?"),
+        ('optim_wrapper__optimizer__type', 'Adamw', "optimizer.type: .*did you mean 'AdamW'?"),
+        ('default_hooks__fine_tune__type', 'FinetuneHook', "fine_tune.type: .*'FineTuneHook'?"),
+        ('default_hooks__fine_tune__method__type', 'GSP', "method 'GSP'; did you mean 'gps'?"),
         ('model__banana', 1, "SAMSegmentor has no setting 'banana'; it has .*arch.* image_size"),
     ],
 )
@@ -185,6 +189,10 @@ def test_transforms_of_albumentations_are_not_taken_for_those_of_mmsegmentation(
 def test_a_type_of_a_package_that_is_missing_is_let_be() -> None:
     config = example(model__loss=dict(type='mmdet.DiceLoss', any_thing=1), model__of_mmdet=1)
     check_config_keys(config)
+
+
+def test_a_type_that_is_like_no_other_may_be_registered_later() -> None:
+    check_config_keys(example(custom_hooks=[dict(type='Zebra', stripes=3)]))
 
 
 def test_a_class_instead_of_a_name_is_compared_too() -> None:
