@@ -116,6 +116,8 @@ class ForegroundMetric(ConfusionMetric):
     `ConfusionMetric`. For more than two classes, SegmentationMetric names them.
     """
 
+    gives = ('mDice', 'mIoU', 'pooled_Dice', 'pooled_IoU', 'classes_mDice', 'classes_mIoU')
+
     def scores(self, images: Sequence[str], counts: Counts) -> dict[str, float]:
         if self.out is not None:
             write_image_scores(self.out, images, counts)

@@ -3,7 +3,7 @@
 import copy
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,12 @@ SCORE = 'best_score'
 METRIC = 'best_metric'
 # The main metric of an evaluator, where the setting names none.
 MAIN_METRICS = {'ForegroundMetric': 'mDice', 'IoUMetric': 'mIoU'}
+# What MMSegmentation's IoUMetric gives besides aAcc, by what it is asked for.
+OF_IOU_METRIC = {
+    'mIoU': ('mIoU', 'mAcc'),
+    'mDice': ('mDice', 'mAcc'),
+    'mFscore': ('mFscore', 'mPrecision', 'mRecall'),
+}
 DTYPES = {None: None, 'bfloat16': torch.bfloat16, 'float16': torch.float16}
 
 
@@ -92,6 +98,9 @@ class DeltaCheckpointHook(Hook):
         self._training = False
 
     def before_train(self, runner: Runner) -> None:
+        given = None if runner.val_loop is None else metrics_told(runner.val_loop.evaluator)
+        if self.save_best is not None and given is not None and self.save_best not in given:
+            raise _no_metric(self.save_best, given)
         self._training = True
         name = tuning_of(runner).result_name
         if best_so_far(runner):
@@ -107,11 +116,7 @@ class DeltaCheckpointHook(Hook):
             return  # validation alone
         name = self.save_best or main_metric(runner.val_loop.evaluator, metrics or {})
         if name is None or metrics is None or name not in metrics:
-            given = ', '.join(metrics or ()) or 'nothing'
-            raise ValueError(
-                f'the validation gives no {name!r} (it gives {given}); set save_best of the '
-                'DeltaCheckpointHook to one of these'
-            )
+            raise _no_metric(name, metrics or ())
         self.chosen = name
         score = float(metrics[name])
         best = best_so_far(runner).get('score')
@@ -182,6 +187,30 @@ def main_metric(evaluator: Evaluator, metrics: Mapping[str, float]) -> str | Non
         if named in metrics:
             return named
     return next(iter(metrics), None)
+
+
+def metrics_told(evaluator: Evaluator) -> list[str] | None:
+    """What a validation will give, where each metric of the evaluator tells it; otherwise None.
+
+    A metric tells it by an attribute `gives`; that of MMSegmentation is known.
+    """
+    names: list[str] = []
+    for metric in evaluator.metrics:
+        given = getattr(metric, 'gives', None)
+        if type(metric).__name__ == 'IoUMetric':
+            asked = [metric.metrics] if isinstance(metric.metrics, str) else metric.metrics
+            given = ('aAcc', *(name for key in asked for name in OF_IOU_METRIC.get(key, (key,))))
+        if given is None:
+            return None
+        names += [f'{metric.prefix}/{name}' if metric.prefix else name for name in given]
+    return list(dict.fromkeys(names))
+
+
+def _no_metric(name: str | None, given: Iterable[str]) -> ValueError:
+    return ValueError(
+        f'the validation gives no {name!r} (it gives {", ".join(given) or "nothing"}); set '
+        'save_best of the DeltaCheckpointHook to one of these'
+    )
 
 
 def _take_up_best(runner: Runner) -> None:

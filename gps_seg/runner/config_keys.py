@@ -1,6 +1,7 @@
 """Finds the mistyped settings of a config before anything of it is built."""
 
 import difflib
+import importlib.util
 import inspect
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -48,6 +49,8 @@ FREE_IN = {
 }
 # Packages whose classes build the dicts that they are given in the registries.
 BUILDERS = ('mmengine', 'mmcv', 'mmseg', 'gps_seg')
+# Packages that come as an extra of this one.
+EXTRAS = ('mmpretrain',)
 # Their transforms belong to Albumentations, which has names in common with MMSegmentation.
 ALBUMENTATIONS = {('Albu', 'transforms'), ('Augment', 'transforms')}
 
@@ -60,13 +63,34 @@ def check_config_keys(config: Config) -> None:
     Nothing is built or read. A name at the top level, of a hook or of the environment is mistyped
     where it comes close to a known one; a user's own variables stay free. The keys of a dict with a
     `type` are compared with the signature of what it builds, as far as `settings_of` follows it.
+
+    Raises ValueError too for a `type` of an extra package that is not installed.
     """
+    for kind in _types(config.to_dict()):
+        package = kind.partition('.')[0]
+        if package in EXTRAS and importlib.util.find_spec(package) is None:
+            raise ValueError(
+                f'the config needs {package} for its {kind}, which is not installed; pip install '
+                f"'gps-seg[{package}]'"
+            )
     mistakes = list(dict.fromkeys(find_mistakes(config)))
     if len(mistakes) == 1:
         raise ValueError(mistakes[0])
     if mistakes:
         listed = '  '.join(f'({number}) {text}' for number, text in enumerate(mistakes, 1))
         raise ValueError(f'the config has {len(mistakes)} mistyped settings: {listed}')
+
+
+def _types(value: Any) -> Iterator[str]:
+    """All names of types in a part of a config."""
+    if isinstance(value, list | tuple):
+        for item in value:
+            yield from _types(item)
+    if isinstance(value, Mapping):
+        if isinstance(value.get('type'), str):
+            yield value['type']
+        for item in value.values():
+            yield from _types(item)
 
 
 def find_mistakes(config: Config) -> Iterator[str]:

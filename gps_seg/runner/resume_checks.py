@@ -45,8 +45,9 @@ def check_resume(runner: Runner, checkpoint: Mapping[str, Any]) -> None:
     if before is not None and before != now:
         raise ValueError(
             f'the checkpoint belongs to a schedule of {before} {UNITS[unit]}, the config now says '
-            f'{now}; its learning rates would be wrong from here on. Resume with '
-            f'max_{unit}s={before}, or start a new run with the longer schedule'
+            f'{now}; its learning rates would be wrong from here on. Resume with --cfg-options '
+            f'train_cfg.max_{unit}s={before}, or add --override, with which the learning rate goes '
+            f'on as planned for {now}, or start a new run'
         )
     _check_seed(runner, meta)
     if meta.get('settings') is not None:

@@ -1,5 +1,6 @@
 import copy
 import functools
+import importlib.util
 from pathlib import Path
 from typing import Any
 
@@ -193,6 +194,17 @@ def test_a_type_of_a_package_that_is_missing_is_let_be() -> None:
 
 def test_a_type_that_is_like_no_other_may_be_registered_later() -> None:
     check_config_keys(example(custom_hooks=[dict(type='Zebra', stripes=3)]))
+
+
+def test_a_type_of_an_extra_that_is_missing_names_the_extra(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    config = load_config(CONFIGS / 'gps_upernet-convnext-t_kvasir.py')
+    monkeypatch.setattr(importlib.util, 'find_spec', lambda name: None)
+    with pytest.raises(
+        ValueError, match=r"mmpretrain\.ConvNeXt.*pip install 'gps-seg\[mmpretrain\]'"
+    ):
+        check_config_keys(config)
 
 
 def test_a_class_instead_of_a_name_is_compared_too() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from mmengine.config import Config
 
-from gps_seg.runner.resume_checks import check_settings, settings_of
+from gps_seg.runner.resume_checks import check_resume, check_settings, settings_of
 from tests.toy_runs import CONFIGS
 
 
@@ -45,6 +45,13 @@ def test_what_decides_the_training_is_refused_by_its_name(options: dict, told: s
     with pytest.raises(ValueError, match='differs from that of the run to resume') as caught:
         check_settings(settings(), settings(**options))
     assert told in str(caught.value)
+
+
+def test_another_length_is_refused_with_the_flags_that_set_and_allow_it() -> None:
+    runner: Any = SimpleNamespace(train_loop=None, max_epochs=9)
+    words = r'--cfg-options train_cfg.max_epochs=2, or add --override, .* planned for 9'
+    with pytest.raises(ValueError, match=words):
+        check_resume(runner, {'meta': {'max_epochs': 2}})
 
 
 def test_where_files_lie_and_how_they_are_loaded_may_change() -> None:
