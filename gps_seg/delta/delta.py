@@ -230,10 +230,11 @@ class Delta(Stored):
         else, or of another format version.
         """
         if Path(path).is_dir():
-            raise ValueError(
-                f'{path} is a folder, and a delta is one file; the folder that a method without a '
-                'delta leaves (PEFT) is read by gps_seg.load'
-            )
+            inside = Path(path, 'delta.safetensors')
+            hint = 'the folder that a method without a delta leaves (PEFT) is read by gps_seg.load'
+            if inside.exists():
+                hint = f'that of this work dir is {inside}'
+            raise ValueError(f'{path} is a folder, and a delta is one file; {hint}')
         stored = read_delta(path)
         return cls(**{part.name: getattr(stored, part.name) for part in fields(stored)})
 

@@ -57,13 +57,22 @@ def find_source(
         raise ValueError('name a model: a work dir, a delta, or a config and its weights')
     file = None if weights is None else Path(weights)
     if file is not None and not (file.is_file() or is_own_files(file)):
-        raise FileNotFoundError(f'no weights {file}')
+        raise no_weights(file)
     if config is None:
         assert file is not None
         return _of_file(file)
     read = config if isinstance(config, Config) else load_config(config)
     check_config_keys(read)
     return Source(read, file, file.stem if file is not None else 'base')
+
+
+def no_weights(path: Path) -> OSError:
+    """What to raise of a path that is no file of weights, such as a work dir."""
+    if not path.is_dir():
+        return FileNotFoundError(f'no weights {path}')
+    inside = [str(path / name) for name in (FINISHED, LAST) if (path / name).is_file()]
+    hint = f'name the file: {" or ".join(inside)}' if inside else 'it holds none of a run'
+    return IsADirectoryError(f'{path} is a folder, and weights are a file; {hint}')
 
 
 def is_delta(path: Path) -> bool:

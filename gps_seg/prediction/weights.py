@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from gps_seg.data_root import data_path, existing_path
 from gps_seg.delta import attach_added
 from gps_seg.files import WRAPPER_KEYS, load_tensors
-from gps_seg.prediction.sources import is_delta, read_delta
+from gps_seg.prediction.sources import is_delta, no_weights, read_delta
 from gps_seg.runner.base_weights import load_base_weights
 from gps_seg.runner.checkpoints import read_checkpoint
 from gps_seg.shipped import PREFIX
@@ -59,14 +59,14 @@ def load_weights(model: nn.Module, path: Path, config: Config) -> None:
     """Bring weights into a model: a delta or another library's files, onto the base that the config
     names, or a whole checkpoint.
 
-    Raises FileNotFoundError, or ValueError where the weights do not fit.
+    Raises what `no_weights` says, or ValueError where the weights do not fit.
     """
     if is_own_files(path):
         load_base(model, config)
         load_files(model, path)
         return
     if not path.is_file():
-        raise FileNotFoundError(f'no weights {path}')
+        raise no_weights(path)
     if is_delta(path):
         load_base(model, config)
         read_delta(path).swap(model)

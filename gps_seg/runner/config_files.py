@@ -25,10 +25,10 @@ def load_config(path: str | Path, options: dict[str, Any] | None = None) -> Conf
         whatever it inherits from, `_base_ = 'gps_seg::gps_sam_kvasir.py'` names a shipped config.
     options: dotted keys and their values, as `--cfg-options` gives them.
 
-    Raises FileNotFoundError that names the nearest shipped configs, ValueError that names the file
-    if it cannot be read.
+    Raises FileNotFoundError that names the nearest shipped configs, IsADirectoryError that names
+    the configs in a folder, ValueError that names the file if it cannot be read.
     """
-    file = Path(path) if Path(path).is_file() else shipped_config(str(path))
+    file = Path(path) if Path(path).is_file() else _shipped_or_said(path)
     try:
         with tempfile.TemporaryDirectory() as folder:
             readable = _with_shipped_bases(file, Path(folder))
@@ -44,6 +44,18 @@ def load_config(path: str | Path, options: dict[str, Any] | None = None) -> Conf
     except Exception as error:  # a config is code of the user's
         raise ValueError(f'{file}: {type(error).__name__}: {error}') from error
     return config
+
+
+def _shipped_or_said(path: str | Path) -> Path:
+    """A shipped config, even where a folder, such as a work dir, has its name."""
+    try:
+        return shipped_config(str(path))
+    except FileNotFoundError as error:
+        if not Path(path).is_dir():
+            raise
+        configs = sorted(map(str, Path(path).glob('*.py')))
+        hint = f'name the file: {" or ".join(configs[:3])}' if configs else 'it holds no .py'
+        raise IsADirectoryError(f'{path} is a folder, and a config is a file; {hint}') from error
 
 
 def _with_shipped_bases(file: Path, folder: Path) -> Path:

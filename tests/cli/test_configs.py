@@ -45,6 +45,11 @@ def test_a_file_of_the_same_name_comes_first(write: Write) -> None:
     assert load_config('gps_sam_kvasir.py').to_dict() == {'mine': 1}
 
 
+def test_a_folder_of_the_same_name_does_not_hide_a_shipped_config(write: Write) -> None:
+    write('gps_sam_kvasir/last.pth', '')
+    assert load_config('gps_sam_kvasir').filename == load_config('gps_sam_kvasir.py').filename
+
+
 def test_overrides_are_merged(write: Write) -> None:
     write('mine.py', 'a = dict(b=1, c=2)')
     assert load_config('mine.py', {'a.b': 5}).to_dict() == {'a': {'b': 5, 'c': 2}}

@@ -12,6 +12,7 @@ import pytest
 
 import gps_seg
 from gps_seg.cli import export, predict, test
+from gps_seg.cli.main import main
 from gps_seg.cli.predict import named_deltas
 from gps_seg.delta import Delta
 from gps_seg.prediction.quiet import quietly
@@ -219,6 +220,27 @@ def test_folders_pair_for_scores_as_they_do_for_training(
         assert test.main([str(folder / 'sam'), *given, *out]) == 0, capsys.readouterr().err
         scores.append((tmp_path / f'{renamed}.json').read_text())
     assert scores[0] == scores[1]
+
+
+def test_of_a_work_dir_in_place_of_a_file_the_file_is_named(
+    folder: Path, tmp_path: Path, capsys: Text
+) -> None:
+    run = tmp_path / 'run'
+    run.mkdir()
+    result = shutil.copy(folder / 'sam/delta.safetensors', run)
+    config = run / 'mine.py'
+    config.write_text(Delta.load(result).metadata['config'])
+    for command, words in (
+        (['train', str(run)], f'a config is a file; name the file: {config}'),
+        (['train', str(tmp_path)], 'it holds no .py'),
+        (['test', str(run), str(result)], f'a config is a file; name the file: {config}'),
+        (['test', str(config), str(run)], f'weights are a file; name the file: {result}'),
+        (['test', str(config), str(run), '--csv', 'x'], f'name the file: {result}'),
+        (['delta', 'info', str(run)], f'that of this work dir is {result}'),
+    ):
+        assert main(command) == 2
+        said = capsys.readouterr().err
+        assert words in said and said.count('\n') == 1
 
 
 def test_export_goes_by_the_suffix_and_overwrites_only_when_asked(
