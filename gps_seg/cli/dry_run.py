@@ -7,7 +7,8 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -25,6 +26,7 @@ from gps_seg.sparse import TrainableSummary
 from gps_seg.tuning import SelectionPass
 from gps_seg.tuning.auto_start import HEADER, WHY, table_of
 from gps_seg.tuning.live_bytes import LiveBytes
+from gps_seg.tuning.prefix_cache import CacheSettings, PrefixCache, keep_prefix
 
 TIMED = 3  # steps, of which the median counts
 
@@ -39,7 +41,8 @@ class Estimate:
     training does, and of tensors on the GPU (0 without one).
     selection_seconds: of the whole selection pass, 0 for a method without one; with 'auto', of the
     choice of the start too. step_seconds: of one iteration. validation_seconds: of all validations.
-    start: the blocks that 'auto' chose from, as text.
+    start: the blocks that 'auto' chose from, as text. cache_bytes: of the prefix cache on the disk,
+    0 without one.
     """
 
     summary: TrainableSummary
@@ -54,6 +57,7 @@ class Estimate:
     num_steps: int
     validation_seconds: float
     start: str = ''
+    cache_bytes: float = 0
 
     @property
     def training_seconds(self) -> float:
@@ -79,8 +83,16 @@ class Estimate:
                 f'Training: about {time_in_words(self.training_seconds)} ({self.num_steps} steps '
                 f'of {self.step_seconds:.2f} s, validation '
                 f'{time_in_words(self.validation_seconds)})',
+                *([self._cache()] if self.cache_bytes else []),
                 *([self.start] if self.start else []),
             )
+        )
+
+    def _cache(self) -> str:
+        return (
+            f'Prefix cache: {_mib(self.cache_bytes)} on the disk for all images and views, filled '
+            'once before the first step; this dry run has stored those of one batch, and removed '
+            'them'
         )
 
 
@@ -100,9 +112,19 @@ class _MeasureHook(Hook):
     def __init__(self, selection: SelectionPass | None) -> None:
         self.selection = selection
         self.step_bytes = 0
+        self.cache_settings: CacheSettings | None = None
+        self.cache_bytes = 0.0
+        self.cache: PrefixCache | None = None
+
+    def before_run(self, runner: Runner) -> None:
+        # The stored views are set up by now; the features of all of them are not to be computed.
+        hook = fine_tune_hook(runner)
+        self.cache_settings, hook.cache_settings = hook.cache_settings, None
 
     def before_train(self, runner: Runner) -> None:
         self.batch = next(iter(runner.train_dataloader))
+        if self.cache_settings is not None:
+            self._cache_batch(runner, self.cache_settings)
         # The first step of a process allocates and compiles. The second one, whose optimizer has
         # its state, is counted, and not timed either.
         self._step(runner)
@@ -110,7 +132,25 @@ class _MeasureHook(Hook):
             self._step(runner)
         self.step_bytes = counted.peak
         seconds = statistics.median(_timed(lambda: self._step(runner)) for _ in range(TIMED))
+        if self.cache is not None:
+            self.cache.close()
         raise _Measured(self._estimate(runner, seconds))
+
+    def _cache_batch(self, runner: Runner, settings: CacheSettings) -> None:
+        """Train on stored features of the one batch."""
+        tuning = tuning_of(runner)
+        model: Any = tuning.model
+        images = model.data_preprocessor(copy.deepcopy(self.batch), True)['inputs']
+        with runner.optim_wrapper.optim_context(runner.model):
+            self.cache = keep_prefix(
+                tuning,
+                lambda: [images],
+                num_images=len(images),
+                settings=replace(settings, folder=Path(runner.work_dir, 'prefix')),
+            )
+        views: Any = runner.train_dataloader.dataset
+        size = self.cache.store.size / self.cache.num_images
+        self.cache_bytes = size * len(views.draws())
 
     def _step(self, runner: Runner) -> None:
         runner.model.train()
@@ -137,6 +177,7 @@ class _MeasureHook(Hook):
             runner.max_iters,
             validation,
             start_in_words(tuning.plan),
+            self.cache_bytes,
         )
 
     def _selection_seconds(self, runner: Runner) -> float:
@@ -245,5 +286,5 @@ def _images(runner: Runner) -> dict[str, int]:
     return {name: len(loop.dataloader.dataset) for name, loop in loops.items() if loop is not None}
 
 
-def _mib(num_bytes: int) -> str:
+def _mib(num_bytes: float) -> str:
     return f'{num_bytes / 2**20:,.0f} MiB'

@@ -12,6 +12,7 @@ from mmengine.hooks import Hook
 from torch.utils.data import BatchSampler, DataLoader, TensorDataset
 
 import gps_seg.hooks.fine_tune_hook
+from gps_seg.cli.dry_run import dry_run
 from gps_seg.cli.quiet_runner import QuietRunner
 from gps_seg.hooks.delta_checkpoint_hook import fine_tune_hook
 from gps_seg.runner.checkpoints import read_checkpoint
@@ -72,6 +73,16 @@ def test_a_cached_run_equals_one_on_the_same_views_and_notices_changed_images(
     with pytest.raises(ValueError, match='its file has changed since the training started'):
         second.train()
     assert Overwrite.computed == VIEWS
+
+
+@pytest.mark.slow
+def test_a_dry_run_tells_the_size_of_a_cache_and_leaves_none(tmp_path: Path) -> None:
+    estimate = dry_run(config(tmp_path, 'tried'))
+    assert not (tmp_path / 'cache').exists()
+    assert f'Prefix cache: {estimate.cache_bytes / 2**20:,.0f} MiB on the disk' in str(estimate)
+    run(config(tmp_path, 'cached'))
+    stored = [path for path in (tmp_path / 'cache').rglob('*') if path.is_file()]
+    assert sum(path.stat().st_size for path in stored) == pytest.approx(estimate.cache_bytes, 0.01)
 
 
 class Overwrite(Hook):

@@ -18,7 +18,16 @@ FOLDERS = {
 }
 # And for those of images and of their masks.
 IMAGES = ('images', 'image', 'imgs', 'img')
-MASKS = ('masks', 'mask', 'labels', 'label', 'annotations', 'annotation', 'annots', 'ann')
+MASKS: tuple[str, ...] = (
+    'masks',
+    'mask',
+    'labels',
+    'label',
+    'annotations',
+    'annotation',
+    'annots',
+    'ann',
+)
 MASKS += ('gt', 'gts', 'ground_truth', 'groundtruth', 'segmentation', 'segmentations', 'seg')
 
 
