@@ -92,7 +92,9 @@ def page() -> str:
     shared = [
         catalogue('Criteria', 'How much an entry matters:', CRITERIA),
         catalogue('Granularities', 'Which entries are taken by their scores:', GRANULARITIES),
-        *map(shared_card, (Where, late_parts, CostBudget)),
+        shared_card(Where),
+        shared_card(late_parts),
+        shared_card(CostBudget),
         shared_card(part_names),
         'PARTS are:\n',
         *_settings({name: _summary(part) for name, part in PARTS.items()}),

@@ -225,7 +225,7 @@ def _take_up_best(runner: Runner) -> None:
         if SCORE not in about or unit not in about or int(about[unit]) > num_done(runner):
             continue
         if float(about[SCORE]) > best_so_far(runner).get('score', -math.inf):
-            note = {'score': float(about[SCORE]), unit: int(about[unit])}
+            note: dict[str, Any] = {'score': float(about[SCORE]), unit: int(about[unit])}
             if METRIC in about:
                 note['metric'] = about[METRIC]
             runner.message_hub.update_info(BEST_SO_FAR, note)

@@ -54,12 +54,12 @@ def row(
     file: Path, scenes: str, images: int, automatic: int, stream: int = STREAM
 ) -> tuple[str, ...]:
     """The scores of a file on one kind of scene."""
-    draw = partial(SCENES[scenes], stream=stream)
+    draw = SCENES[scenes]
     sam = stock_sam('demo', read_weights(file), mean=[127.5] * 3, std=[127.5] * 3)
-    scores = prompt_scores(SamPredictor(sam), draw(images))
+    scores = prompt_scores(SamPredictor(sam), draw(images, stream))
     if automatic:
         generator = SamAutomaticMaskGenerator(sam, points_per_side=16)
-        scores |= automatic_scores(generator, draw(automatic))
+        scores |= automatic_scores(generator, draw(automatic, stream))
     names = [f'{kind}/mDice' for kind in KINDS]
     names += ['box/quality_error', 'automatic/recall', 'automatic/masks']
     cells = (f'{scores[name]:.1f}' if name in scores else '-' for name in names)
