@@ -5,6 +5,7 @@ import errno
 import functools
 import os
 import re
+import select
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -29,6 +30,7 @@ USER_ERRORS = (
 )
 # System errors that are no fault of the program: a full disk, a quota, a read-only place.
 USER_NUMBERS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS)
+READER_GONE = 128 + 13  # as of a program that SIGPIPE ended
 UNKNOWN_SETTING = re.compile(r"(\w+)\.__init__\(\) got an unexpected keyword argument '(\w+)'")
 
 Main = Callable[[Sequence[str] | None], int]
@@ -37,21 +39,26 @@ Main = Callable[[Sequence[str] | None], int]
 def one_line_errors(main: Main) -> Callable[..., int]:
     """Let a command print a user error as one line on stderr and return 2, without a traceback.
 
-    Ctrl-C and SIGTERM print one line too and return 130 and 143; what the command locked is given
-    back. `--debug` anywhere among the arguments, or `GPS_SEG_TRACEBACK=1` in the environment,
-    shows the traceback of an error instead. Every other exception is a bug and passes through.
+    Ctrl-C and SIGTERM print one line too and return 130 and 143, a reader that went away (`| head`)
+    none and 141; what the command locked is given back. `--debug` anywhere among the arguments, or
+    `GPS_SEG_TRACEBACK=1` in the environment, shows the traceback of an error instead. Every other
+    exception is a bug and passes through.
     """
 
     @functools.wraps(main)
     def wrapper(argv: Sequence[str] | None = None) -> int:
         with _debugging(argv) as arguments, stoppable() as stop, folders_released():
             try:
-                return main(arguments)
+                code = main(arguments)
+                sys.stdout.flush()
+                return code
             except (KeyboardInterrupt, Terminated) as cause:
                 return report_stop(cause)
             except Exception as error:
                 if stop.cause is not None:  # what became of it in code that catches everything
                     return report_stop(stop.cause)
+                if isinstance(error, BrokenPipeError) and _reader_is_gone():
+                    return READER_GONE
                 message = user_message(error)
                 if message is None or os.environ.get(TRACEBACK):
                     raise
@@ -59,6 +66,21 @@ def one_line_errors(main: Main) -> Callable[..., int]:
                 return 2
 
     return wrapper
+
+
+def _reader_is_gone() -> bool:
+    """Whether nobody reads what is printed any more, as after `| head`; then nothing more is."""
+    try:
+        descriptor = sys.stdout.fileno()
+    except (OSError, ValueError):  # no file of the system
+        return False
+    state = select.poll()
+    state.register(descriptor, select.POLLOUT)
+    gone = any(event & select.POLLERR for _, event in state.poll(0))
+    if gone:
+        # Otherwise Python would flush what is left at its end, and complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
+    return gone
 
 
 def user_message(error: Exception) -> str | None:

@@ -3,6 +3,7 @@
 import os
 import shlex
 import signal
+import subprocess
 import sys
 import time
 import traceback
@@ -235,6 +236,30 @@ def test_a_stop_counts_where_the_code_it_came_to_raises_something_else(
 
     assert command([]) == code
     assert capsys.readouterr() == ('', f'{what}\n')
+
+
+@pytest.mark.parametrize('lines', [3, 30_000])
+def test_a_command_ends_in_silence_once_nobody_reads_it(lines: int) -> None:
+    command = (
+        'import sys, time\n'
+        'from gps_seg.cli.errors import one_line_errors\n'
+        '@one_line_errors\n'
+        'def main(argv=None):\n'
+        '    time.sleep(0.5)\n'
+        f'    for number in range({lines}):\n'
+        '        print(number)\n'
+        '    return 0\n'
+        'sys.exit(main([]))\n'
+    )
+    program = subprocess.Popen(
+        [sys.executable, '-c', command], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    with program:
+        assert program.stdout is not None
+        program.stdout.close()
+        _, said = program.communicate()
+    assert said == b''
+    assert program.returncode == 141
 
 
 def test_a_data_worker_says_nothing_of_the_end_of_its_process(
