@@ -158,8 +158,13 @@ def _no_root(folder: MaskFolder, root: Path) -> Finding:
     fetch = f'run gps-seg download {folder.download}, or ' if folder.download else ''
     if folder.root in DRAWN:
         fetch = f'run {DRAWN[folder.root]}, which draws it, or '
-    where = '' if Path(folder.root).is_absolute() else f' ({folder.root!r} below the data root)'
-    fix = f'{fetch}set {VARIABLE} to the folder that holds the data sets, or give the whole path'
+    if Path(folder.root).is_absolute():
+        where, fix = '', f'{fetch}name the folder that holds the images and the masks'
+    else:
+        where = f' ({folder.root!r} below the data root)'
+        fix = (
+            f'{fetch}set {VARIABLE} to the folder that holds the data sets, or give the whole path'
+        )
     return Finding('error', f'no folder {root}{where}', fix, missing=True)
 
 
@@ -170,9 +175,9 @@ def _no_pairs(
     masks: Mapping[str, Path] | Mapping[str, str],
 ) -> Finding:
     fixes = [f'run gps-seg download {folder.download}'] if folder.download else []
-    if not Path(folder.root).is_absolute():
-        fixes.append(f'set {VARIABLE} to the folder that holds the data sets')
     kind, place = ('image', folder.images) if not images else ('mask', folder.masks)
+    if not Path(folder.root).is_absolute() and not (images and masks):
+        fixes.append(f'set {VARIABLE} to the folder that holds the data sets')
     if images and masks:
         fixes.append("let * stand for what is the same in both names: masks='masks/*_mask.png'")
     else:

@@ -125,16 +125,22 @@ def test_the_versions_of_this_environment_are_found() -> None:
 
 def test_missing_data_is_a_note_with_its_command(tmp_path: Path) -> None:
     no_weights, *found = check_data(tmp_path)
-    assert no_weights.level == 'problem'
+    assert no_weights.level == 'note'
     assert no_weights.text.startswith(f'no weights in {tmp_path}/weights')
     assert no_weights.step == 'gps-seg download sam_vit_b | sam_vit_l | sam_vit_h | vit_tiny'
     assert {finding.level for finding in found} == {'note'}
     assert [finding.step for finding in found] == [f'gps-seg download {name}' for name in DOWNLOADS]
 
 
-def test_a_data_root_that_is_not_there_is_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize('variable, level', [('somewhere', 'problem'), (None, 'note')])
+def test_a_data_root_that_is_not_there_is_named(
+    variable: str | None, level: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv('GPS_SEG_DATA', raising=False)
+    if variable is not None:
+        monkeypatch.setenv('GPS_SEG_DATA', variable)
     first = next(check_data(tmp_path / 'nowhere'))
-    assert (first.level, first.text) == ('problem', f'no data root {tmp_path}/nowhere')
+    assert (first.level, first.text) == (level, f'no data root {tmp_path}/nowhere')
     assert 'GPS_SEG_DATA' in first.step
     found = [f for f in findings(tmp_path / 'nowhere', HEALTHY, loads) if 'data root' in f.text]
     assert found == [first]

@@ -76,6 +76,13 @@ def test_no_pairs_names_the_folder_the_download_and_the_variable(
         assert part in str(error.value)
 
 
+def test_a_whole_path_is_not_answered_with_the_data_root(tmp_path: Path) -> None:
+    root = tmp_path / 'nowhere'
+    with pytest.raises(FileNotFoundError, match=f'no folder {root}; name the folder') as error:
+        MaskFolderDataset(root=str(root))
+    assert VARIABLE not in str(error.value)
+
+
 def test_images_and_masks_of_other_stems_are_no_pairs(make_folder: Maker) -> None:
     root = make_folder(1)
     (root / 'masks/case0.png').rename(root / 'masks/other.png')
