@@ -43,13 +43,14 @@ WEIGHTS = {name: spec.path for name, spec in DOWNLOADS.items() if spec.path.star
 
 Versions = Mapping[str, str]
 Import = Callable[[str], object]
+Level = Literal['ok', 'note', 'problem']
 
 
 @dataclass(frozen=True)
 class Finding:
     """One line of the report; a problem is what would break."""
 
-    level: Literal['ok', 'note', 'problem']
+    level: Level
     text: str
     step: str = ''
 
@@ -119,7 +120,7 @@ def check_data(root: Path) -> Iterator[Finding]:
             f'set {VARIABLE} to the folder of data sets and weights, or gps-seg download vit_tiny'
         )
         # Nothing is amiss where nobody has said yet where data lie: the demo draws its own.
-        level = 'problem' if VARIABLE in os.environ else 'note'
+        level: Level = 'problem' if VARIABLE in os.environ else 'note'
         yield Finding(level, f'no data root {root.resolve()}', step)
     elif not any((root / path).is_file() for path in WEIGHTS.values()):
         yield Finding(

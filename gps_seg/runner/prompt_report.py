@@ -24,14 +24,18 @@ class PromptReport:
     """Which prompts are scored, and on how much.
 
     kinds: of KINDS. num_images: the first of the split; None for all. automatic_images: of these,
-    how many the automatic generator runs on, which is slow; 0 for none. points_per_side: its grid
-    (segment_anything's default: 32). Its thresholds stay at their defaults.
+    how many the automatic generator runs on, which is slow; 0 for none. points_per_side: its grid.
+    pred_iou_thresh, stability_score_thresh: what a mask must reach to be kept, in [0, 1]. Their
+    defaults are those of segment_anything, which suit SAM's own weights: a small model, or one
+    whose best masks are worse, may need lower ones.
     """
 
     kinds: Sequence[str] = KINDS
     num_images: int | None = None
     automatic_images: int | None = None
     points_per_side: int = 32
+    pred_iou_thresh: float = 0.88
+    stability_score_thresh: float = 0.95
 
     def __post_init__(self) -> None:
         unknown = [kind for kind in self.kinds if kind not in KINDS]
@@ -39,6 +43,18 @@ class PromptReport:
             raise ValueError(f'no prompt {unknown[0]!r}; there are {", ".join(KINDS)}')
         if self.points_per_side < 1:
             raise ValueError(f'points_per_side must be at least 1, got {self.points_per_side}')
+        for name in ('pred_iou_thresh', 'stability_score_thresh'):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f'{name} must lie in [0, 1], got {getattr(self, name)}')
+
+    def generator(self, sam: Sam) -> SamAutomaticMaskGenerator:
+        """The stock generator of automatic masks, with these settings."""
+        return SamAutomaticMaskGenerator(
+            sam,
+            points_per_side=self.points_per_side,
+            pred_iou_thresh=self.pred_iou_thresh,
+            stability_score_thresh=self.stability_score_thresh,
+        )
 
 
 def stock_model(model: Any) -> Sam:
@@ -122,8 +138,7 @@ def report_on_prompts(model: Any, dataset: Any, settings: PromptReport) -> dict[
             bounds = (settings.num_images, settings.automatic_images, len(dataset))
             num_images = min(bound for bound in bounds if bound is not None)
             logger.info(f'Automatic masks of {num_images} images')
-            generator = SamAutomaticMaskGenerator(sam, points_per_side=settings.points_per_side)
-            scores |= automatic_scores(generator, scenes_of(dataset, num_images))
+            scores |= automatic_scores(settings.generator(sam), scenes_of(dataset, num_images))
     return scores
 
 

@@ -167,6 +167,19 @@ def test_the_bound_on_images_bounds_automatic_masks_too(
         assert seen.pop() == expected
 
 
+def test_the_thresholds_are_those_of_the_automatic_generator(config: Config) -> None:
+    model = MODELS.build(config.model)
+    model.init_weights()
+    dataset = DATASETS.build(config.test_dataloader.dataset)
+    settings = [
+        PromptReport(['none'], 1, None, 4, pred_iou_thresh=iou, stability_score_thresh=stability)
+        for iou, stability in ((0, 0), (1, 0), (0, 1))
+    ]
+    counts = [report_on_prompts(model, dataset, s)['automatic/masks'] for s in settings]
+    assert counts[0] > 0
+    assert counts[1:] == [0, 0]
+
+
 def test_wrong_settings_are_named() -> None:
     assert prompt_report(None) is None
     with pytest.raises(ValueError, match="no prompt 'all'"):
@@ -175,3 +188,5 @@ def test_wrong_settings_are_named() -> None:
         prompt_report(dict(points=3))
     with pytest.raises(ValueError, match='at least 1, got 0'):
         prompt_report(dict(points_per_side=0))
+    with pytest.raises(ValueError, match=r'stability_score_thresh must lie in \[0, 1\], got 95'):
+        prompt_report(dict(stability_score_thresh=95))
