@@ -82,7 +82,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(argv)
     torch.set_num_threads(options.threads)
     rows = [row(file, scenes, options) for scenes in options.scenes for file in options.files]
-    header = ('weights', 'scenes', *KINDS, 'IoU error')
+    header: tuple[str, ...] = ('weights', 'scenes', *KINDS, 'IoU error')
     header += len(GENERATORS) * ('found', 'masks') if options.automatic else ()
     title = 'mDice by prompt in percent; automatic masks at the usual thresholds and at lower ones'
     show(title, table(header, rows))
