@@ -75,6 +75,11 @@ def _check_keys(data: Mapping[str, Any]) -> None:
 def _set_size(config: Config, place: Any, name: str) -> None:
     size = config.get('image_size')
     present = place.get('image_size')
+    if size is None and present is not None and WRITTEN not in config and place is not config.model:
+        raise ValueError(
+            f'this config describes its data in {name} and not in `data`; set what you mean there, '
+            f'such as {name}.root'
+        )
     if present not in (None, size, config.get(WRITTEN)):
         raise ValueError(
             f'{name}.image_size is {present}, but image_size is {size}; set image_size alone'

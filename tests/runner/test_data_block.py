@@ -74,6 +74,11 @@ def test_contradictions_are_errors(text: str, words: str, tmp_path: Path) -> Non
         load_config(mine(tmp_path, text))
 
 
+def test_a_config_without_the_block_says_where_its_data_are_described() -> None:
+    with pytest.raises(ValueError, match=r'such as train_dataloader\.dataset\.root'):
+        load_config('gps_sam_demo.py', {'data.root': '/elsewhere'})
+
+
 def test_a_data_set_described_twice_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r'own root; say data\.root alone'):
         MaskFolderDataset(data=dict(root='/a'), root='/b')
