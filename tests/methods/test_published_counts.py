@@ -174,8 +174,11 @@ def test_a_method_is_found_by_its_key_and_by_the_name_of_its_paper(name: str) ->
 
 
 def test_an_unknown_method_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(ValueError, match=f"no method 'Gpt'; choose one of {', '.join(METHODS)}"):
+    known = ', '.join(METHODS)
+    with pytest.raises(ValueError, match=f"no method 'Gpt'; did you mean 'gps'. There are {known}"):
         build_method({'type': 'Gpt'})
+    with pytest.raises(ValueError, match=f"no method 'Zzz'; choose one of {known}"):
+        build_method({'type': 'Zzz'})
 
 
 def test_an_unknown_setting_is_refused() -> None:
