@@ -39,7 +39,7 @@ def headline(group: Group) -> list[str]:
     close = [row for row in tied if row not in wild]
     points = {row.method: -group.against_best[row.method].difference for row in tied}
     if close:
-        names = [f'{row.label} ({points[row.method]:.1f} points below)' for row in close]
+        names = [f'{row.label} ({_below(points[row.method])})' for row in close]
         sentences.append(f'{_begin(listed(names))} {"ties" if len(close) == 1 else "tie"} with it.')
     sentences += _cheapest([best, *close])
     for row in wild:
@@ -49,6 +49,11 @@ def headline(group: Group) -> list[str]:
             f'the two differ by {seeds:.1f}, so that this counts as a tie.'
         )
     return [*sentences, *_next(group, best, tied)]
+
+
+def _below(points: float) -> str:
+    """How far below the best, where that shows in the tenths."""
+    return 'level' if round(points, 1) == 0 else f'{points:.1f} points below'
 
 
 def _tested(group: Group) -> str:

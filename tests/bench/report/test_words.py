@@ -36,6 +36,19 @@ def test_the_headline_says_who_wins_by_how_much_and_at_what_cost(whole: SuiteRes
     assert fourth.endswith(': a difference).')
 
 
+@pytest.mark.parametrize(
+    'difference, told', [(0.0, 'level'), (-0.04, 'level'), (-0.06, '0.1 points below')]
+)
+def test_what_is_equal_to_a_tenth_is_level(
+    difference: float, told: str, whole: SuiteResults, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (group,) = summarise(whole)
+    against = dict(group.against_best)
+    against['gps_k40'] = replace(against['gps_k40'], difference=difference)
+    monkeypatch.setitem(vars(group), 'against_best', against)
+    assert words.headline(group)[1] == f'GPS, K = 40 ({told}) ties with it.'
+
+
 def test_a_clear_winner_is_told_with_the_next(made: MadeSuite) -> None:
     group = group_of(made, full=2, linear=2)
     _, second = words.headline(group)
