@@ -7,6 +7,7 @@ from pathlib import Path
 sys.path.pop(0)
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from gps_seg.cli.processes import leave
 from gps_seg.cli.train import main
 
-raise SystemExit(main())
+leave(main())

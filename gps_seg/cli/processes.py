@@ -1,7 +1,10 @@
 """Commands that run in several processes, one for each GPU, or on the CPU."""
 
 import argparse
+import atexit
 import os
+import sys
+from typing import NoReturn
 
 import torch
 from mmengine.config import Config
@@ -75,6 +78,20 @@ def disconnect_processes() -> None:
     if torch.distributed.is_initialized():
         torch.distributed.barrier()
         torch.distributed.destroy_process_group()
+
+
+def leave(code: int) -> NoReturn:
+    """End the program with an exit code.
+
+    One of several ranks leaves without the teardown of its libraries: threads of torch's may abort
+    it there, now and then, after all is written, and torchrun then calls the run failed.
+    """
+    if int(os.environ.get('WORLD_SIZE', '1')) > 1:
+        atexit._run_exitfuncs()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    raise SystemExit(code)
 
 
 def refuse_sharding(config: Config) -> None:

@@ -2,6 +2,8 @@
 
 import argparse
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -91,3 +93,27 @@ def test_disconnecting_ends_the_connection_and_needs_none(tmp_path: Path) -> Non
     )
     disconnect_processes()
     assert not torch.distributed.is_initialized()
+
+
+@pytest.mark.parametrize('ranks, torn_down', [('2', False), ('1', True)])
+def test_a_rank_leaves_with_its_code_and_without_the_teardown_of_libraries(
+    ranks: str, torn_down: bool
+) -> None:
+    # Modules are cleared in the teardown alone, after what was registered for the exit.
+    command = (
+        'import atexit, sys\n'
+        'from gps_seg.cli.processes import leave\n'
+        'class Last:\n'
+        '    def __del__(self, write=sys.__stderr__.write):\n'
+        "        write('torn down')\n"
+        'last = Last()\n'
+        "atexit.register(print, 'registered')\n"
+        'leave(3)\n'
+    )
+    environment = {**os.environ, 'WORLD_SIZE': ranks}
+    done = subprocess.run(
+        [sys.executable, '-c', command], capture_output=True, text=True, env=environment
+    )
+    assert done.returncode == 3
+    assert done.stdout.splitlines()[-1] == 'registered'
+    assert ('torn down' in done.stderr) == torn_down
