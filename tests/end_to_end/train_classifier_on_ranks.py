@@ -8,7 +8,7 @@ from mmengine.config import Config
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from gps_seg.cli.processes import disconnect_processes, prepare_processes
+from gps_seg.cli.processes import disconnect_processes, leave, prepare_processes
 from gps_seg.runner.fine_tuning import stock_model
 from tests.class_folders import make_layout
 from tests.toy_classifier import NUM_CLASSES, toy_classifier, write_base
@@ -44,3 +44,4 @@ def main(folder: Path) -> None:
 if __name__ == '__main__':
     main(Path(sys.argv[1]))
     disconnect_processes()
+    leave(0)

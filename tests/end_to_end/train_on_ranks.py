@@ -15,7 +15,7 @@ from torch.futures import Future
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from gps_seg.cli.processes import disconnect_processes, prepare_processes
+from gps_seg.cli.processes import disconnect_processes, leave, prepare_processes
 from gps_seg.cli.quiet_runner import QuietRunner
 from gps_seg.hooks.delta_checkpoint_hook import tuning_of
 from gps_seg.runner.fine_tuning import stock_model
@@ -102,3 +102,4 @@ def main(folder: Path) -> None:
 if __name__ == '__main__':
     main(Path(sys.argv[1]))
     disconnect_processes()
+    leave(0)

@@ -7,7 +7,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from gps_seg.cli.processes import disconnect_processes
+from gps_seg.cli.processes import disconnect_processes, leave
 from gps_seg.runner.fine_tuning import stock_model
 from tests.end_to_end.train_on_ranks import ranks_config
 from tests.toy_runs import run
@@ -26,3 +26,4 @@ def main(folder: Path) -> None:
 if __name__ == '__main__':
     main(Path(sys.argv[1]))
     disconnect_processes()
+    leave(0)
