@@ -3,7 +3,7 @@
 First it learns to segment the main object of a scene, half of the steps without a prompt and half
 with its box. Then it learns to be prompted (`prompt='mixed'`): any object that a box, points or a
 mask ask for, as SAM was trained; some images hold four small scenes, in which only a prompt tells
-the objects apart. About 40 minutes each on one core. The weights depend on the arguments,
+the objects apart; this part took 36 minutes on one core. The weights depend on the arguments,
 `--threads` included, and on the versions of torch, NumPy and OpenCV alone. The shipped weights are
 those of `--threads 1`.
 """
